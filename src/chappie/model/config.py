@@ -1,0 +1,289 @@
+"""The configuration of the contract: every key, its type, its default and what is accepted.
+
+`Config` is plain data. Reading files, the environment and flags is the command line's work; this
+module says what is valid and words the complaint.
+"""
+
+import re
+from typing import Literal
+
+import msgspec
+
+_BOT_ID = re.compile(r"[A-Za-z0-9_]{1,12}")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be run; the message names the key and what is accepted."""
+
+    def __init__(self, key: str, accepted: str) -> None:
+        super().__init__(f"{key}: {accepted}")
+        self.key = key
+        self.accepted = accepted
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class VenueConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    """Which exchange; ``simulated`` without urls means the embedded one."""
+
+    kind: Literal["simulated", "bitmex"] = "simulated"
+    rest_url: str = ""
+    ws_url: str = ""
+    symbol: str = "XBTUSD"
+
+
+class BotConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    id: str = "chappie"
+    allow_trade: bool = False
+    policy: str = "hold"
+    order_qty: int = 100
+    max_position: int = 1000
+
+
+class CycleConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    period_s: float = 5.0
+    qty: int = 100
+
+
+class PolicyConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    cycle: CycleConfig = CycleConfig()
+
+
+class OrdersConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    style: Literal["post_only", "limit", "market"] = "post_only"
+    ack_timeout_s: float = 3.0
+    expires_after_s: float = 2.0
+    resolve_within_s: float = 15.0
+    send_deadline_s: float = 1.0
+
+
+class FeedConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    check_every_s: float = 0.25
+    soft_stop_after_s: float = 5.0
+    fault_after_s: float = 20.0
+    sync_fault_after_s: float = 150.0
+
+
+class ClockConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    max_skew_s: float = 1.0
+
+
+class RateLimitConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    lock_below: int = 10
+    unlock_above: int = 20
+
+
+class ReconcileConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    every_s: float = 10.0
+    grace_s: float = 2.0
+    fault_after_s: float = 60.0
+
+
+class DeadManConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    timeout_s: float = 60.0
+    refresh_every_s: float = 15.0
+
+
+class SupervisorConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    max_restarts: int = 5
+    window_s: float = 600.0
+    backoff_initial_s: float = 1.0
+    backoff_max_s: float = 60.0
+    heartbeat_timeout_s: float = 5.0
+    startup_timeout_s: float = 60.0
+
+
+class AlertsConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    urls: tuple[str, ...] = ()
+
+
+class OperatorConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: int = 8642
+
+
+class StateConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    dir: str = "state"
+    max_bytes: int = 5_000_000_000
+
+
+class Config(_Section, frozen=True, forbid_unknown_fields=True):
+    """The effective configuration. Credentials are never part of it."""
+
+    venue: VenueConfig = VenueConfig()
+    bot: BotConfig = BotConfig()
+    policy: PolicyConfig = PolicyConfig()
+    orders: OrdersConfig = OrdersConfig()
+    feed: FeedConfig = FeedConfig()
+    clock: ClockConfig = ClockConfig()
+    rate_limit: RateLimitConfig = RateLimitConfig()
+    reconcile: ReconcileConfig = ReconcileConfig()
+    dead_man: DeadManConfig = DeadManConfig()
+    supervisor: SupervisorConfig = SupervisorConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    operator: OperatorConfig = OperatorConfig()
+    state: StateConfig = StateConfig()
+
+
+_POSITIVE_SECONDS = (
+    ("policy", "cycle.period_s"),
+    ("orders", "ack_timeout_s"),
+    ("orders", "expires_after_s"),
+    ("orders", "resolve_within_s"),
+    ("orders", "send_deadline_s"),
+    ("feed", "check_every_s"),
+    ("feed", "soft_stop_after_s"),
+    ("feed", "fault_after_s"),
+    ("feed", "sync_fault_after_s"),
+    ("clock", "max_skew_s"),
+    ("reconcile", "every_s"),
+    ("reconcile", "grace_s"),
+    ("reconcile", "fault_after_s"),
+    ("dead_man", "timeout_s"),
+    ("dead_man", "refresh_every_s"),
+    ("supervisor", "window_s"),
+    ("supervisor", "backoff_initial_s"),
+    ("supervisor", "backoff_max_s"),
+    ("supervisor", "heartbeat_timeout_s"),
+    ("supervisor", "startup_timeout_s"),
+)
+_POSITIVE_INTEGERS = (
+    ("bot", "order_qty"),
+    ("bot", "max_position"),
+    ("policy", "cycle.qty"),
+    ("rate_limit", "lock_below"),
+    ("supervisor", "max_restarts"),
+    ("state", "max_bytes"),
+)
+_LONGEST_S = 30 * 86_400.0
+
+
+def _look_up(config: Config, section: str, path: str) -> object:
+    value: object = getattr(config, section)
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` for the first impossible value or combination."""
+    for section, path in _POSITIVE_SECONDS:
+        value = _look_up(config, section, path)
+        assert isinstance(value, (int, float))
+        if not 0 < value <= _LONGEST_S:
+            raise ConfigError(
+                f"{section}.{path}", f"{value} is not a number of seconds above 0 (at most 30 days)"
+            )
+    for section, path in _POSITIVE_INTEGERS:
+        value = _look_up(config, section, path)
+        assert isinstance(value, int)
+        if value < 1:
+            raise ConfigError(f"{section}.{path}", f"{value} is not a whole number above 0")
+    for key, holds, accepted in _combinations(config):
+        if not holds:
+            raise ConfigError(key, accepted)
+
+
+def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
+    """(key, whether it holds, what is accepted) for values that depend on form or each other."""
+    return (
+        (
+            "bot.id",
+            _BOT_ID.fullmatch(c.bot.id) is not None,
+            f"{c.bot.id!r} is not 1 to 12 letters, digits or underscores",
+        ),
+        (
+            "venue.symbol",
+            re.fullmatch(r"[A-Z0-9_]{3,20}", c.venue.symbol) is not None,
+            f"{c.venue.symbol!r} is not an instrument symbol such as XBTUSD",
+        ),
+        (
+            "venue.rest_url",
+            c.venue.rest_url == "" or _is_url(c.venue.rest_url, ("http", "https")),
+            f"{c.venue.rest_url!r} is not a url such as http://127.0.0.1:9000/api/v1",
+        ),
+        (
+            "venue.ws_url",
+            c.venue.ws_url == "" or _is_url(c.venue.ws_url, ("ws", "wss")),
+            f"{c.venue.ws_url!r} is not a url such as ws://127.0.0.1:9000/realtime",
+        ),
+        (
+            "venue.ws_url",
+            (c.venue.rest_url == "") == (c.venue.ws_url == ""),
+            "venue.rest_url and venue.ws_url are given both or neither",
+        ),
+        (
+            "venue.kind",
+            c.venue.kind != "bitmex" or c.venue.rest_url != "",
+            "bitmex needs venue.rest_url and venue.ws_url: the exchange closed on 2026-09-23",
+        ),
+        (
+            "bot.policy",
+            bool(c.bot.policy.strip()),
+            'empty; accepted: hold, cycle, a model folder or "package.module:Class"',
+        ),
+        (
+            "bot.max_position",
+            c.bot.max_position >= c.bot.order_qty,
+            f"{c.bot.max_position} is below bot.order_qty = {c.bot.order_qty}",
+        ),
+        (
+            "orders.resolve_within_s",
+            c.orders.resolve_within_s > c.orders.expires_after_s + 1,
+            f"{c.orders.resolve_within_s} must exceed orders.expires_after_s + 1 = "
+            f"{c.orders.expires_after_s + 1}",
+        ),
+        (
+            "feed.fault_after_s",
+            c.feed.fault_after_s > c.feed.soft_stop_after_s,
+            f"{c.feed.fault_after_s} must exceed feed.soft_stop_after_s = "
+            f"{c.feed.soft_stop_after_s}",
+        ),
+        (
+            "feed.check_every_s",
+            c.feed.check_every_s <= c.feed.soft_stop_after_s,
+            f"{c.feed.check_every_s} must not exceed feed.soft_stop_after_s = "
+            f"{c.feed.soft_stop_after_s}",
+        ),
+        (
+            "rate_limit.unlock_above",
+            c.rate_limit.unlock_above >= c.rate_limit.lock_below,
+            f"{c.rate_limit.unlock_above} is below rate_limit.lock_below = "
+            f"{c.rate_limit.lock_below}",
+        ),
+        (
+            "reconcile.fault_after_s",
+            c.reconcile.fault_after_s > c.reconcile.every_s,
+            f"{c.reconcile.fault_after_s} must exceed reconcile.every_s = {c.reconcile.every_s}",
+        ),
+        (
+            "dead_man.timeout_s",
+            c.dead_man.timeout_s > c.dead_man.refresh_every_s,
+            f"{c.dead_man.timeout_s} must exceed dead_man.refresh_every_s = "
+            f"{c.dead_man.refresh_every_s}",
+        ),
+        (
+            "supervisor.backoff_max_s",
+            c.supervisor.backoff_max_s >= c.supervisor.backoff_initial_s,
+            f"{c.supervisor.backoff_max_s} is below supervisor.backoff_initial_s = "
+            f"{c.supervisor.backoff_initial_s}",
+        ),
+        (
+            "operator.port",
+            0 <= c.operator.port <= 65535,
+            f"{c.operator.port} is not a port (0 to 65535; 0 picks a free one)",
+        ),
+        (
+            "operator.host",
+            c.operator.host in ("127.0.0.1", "::1", "localhost"),
+            f"{c.operator.host!r} is not a loopback address (127.0.0.1, ::1, localhost)",
+        ),
+        ("state.dir", bool(c.state.dir.strip()), "empty; accepted: a folder"),
+    )
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    scheme, mark, rest = text.partition("://")
+    return scheme in schemes and mark != "" and re.match(r"[^/?#\s@]+(/\S*)?$", rest) is not None

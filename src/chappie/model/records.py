@@ -1,0 +1,71 @@
+"""What is kept for good: the facts that outlive every run and that a start is rebuilt from.
+
+They stand in the journal's kept log, which is never dropped: intents before their request
+leaves (control O2), fills once by execID (O10), stops.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from chappie.model.enums import Side
+from chappie.model.orders import NewOrder
+from chappie.model.units import Contracts, Minor, Ticks
+
+
+class _Kept(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    pass
+
+
+class Intent(_Kept, frozen=True, gc=False):
+    """We are about to ask for this order; written before the request leaves."""
+
+    wall_ns: int
+    order: NewOrder
+    decision: int
+
+
+class Fill(_Kept, frozen=True, gc=False):
+    """One execution that changed the position, as the venue states it.
+
+    ``cost`` is the venue's execCost (inverse: Buy negative), ``fee`` its execComm (paid
+    positive), both in minor units.
+    """
+
+    exec_id: str
+    order_id: str
+    cl_ord_id: str
+    side: Side
+    qty: Contracts
+    price: Ticks
+    cost: Minor
+    fee: Minor
+    venue_ns: int
+    kind: str = "Trade"
+
+
+class Opening(_Kept, frozen=True, gc=False):
+    """The position that this ledger starts from: read twice at the venue, no fills of ours
+    behind it. Written once, at the first start in a state folder.
+    """
+
+    wall_ns: int
+    qty: Contracts
+    cost: Minor
+
+
+class FundingPaid(_Kept, frozen=True, gc=False):
+    """A funding payment: changes the wallet, never the position. Paid positive."""
+
+    exec_id: str
+    fee: Minor
+    venue_ns: int
+
+
+class Stopped(_Kept, frozen=True, gc=False):
+    wall_ns: int
+    reason: str
+    detail: str
+
+
+Kept: TypeAlias = Intent | Fill | Opening | FundingPaid | Stopped
