@@ -1,0 +1,1 @@
+"""The deciding part: observations in, commands out. Pure; time is an argument."""

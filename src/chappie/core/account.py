@@ -1,0 +1,135 @@
+"""Our side of the account: orders, fills and the position that follows from them.
+
+The *expected* position is the ledger's plus what the venue already called filled but whose
+execution has not arrived: tables are not ordered among each other (protocol section 6).
+"""
+
+from chappie.core.blotter import Blotter, Naming
+from chappie.core.ledger import Ledger
+from chappie.core.orders import Order, executed
+from chappie.core.position import PositionMachine
+from chappie.model.enums import Side
+from chappie.model.records import Fill, FundingPaid, Intent, Kept, Opening
+from chappie.model.reports import MarginSaid, OrderSaid, PositionSaid
+from chappie.model.units import Contracts
+
+# Position-changing executions that happen without an order of ours behind them.
+_VENUE_MADE = frozenset({"Liquidation", "Bankruptcy", "Settlement"})
+
+
+class Account:
+    """What we asked for, what was filled, what we hold."""
+
+    def __init__(self) -> None:
+        self.naming: Naming | None = None
+        self.blotter = Blotter()
+        self.ledger = Ledger()
+        self.machine = PositionMachine()
+        self.said: PositionSaid | None = None
+        self.margin: MarginSaid | None = None
+        # Foreign orders by orderID, so that each is reported once.
+        self.foreign: dict[str, str] = {}
+        self.last_ended_ns = 0
+        # When the last reconciliation began that found no order of ours working.
+        self.none_working_ns: int | None = None
+
+    def restore(self, kept: tuple[Kept, ...]) -> None:
+        """Rebuild the ledger from what earlier runs wrote down for good."""
+        for record in kept:
+            if isinstance(record, Fill):
+                self.ledger.book(record)
+            elif isinstance(record, FundingPaid):
+                self.ledger.pay(record)
+            elif isinstance(record, Opening) and not self.ledger.opened:
+                self.ledger.open_with(record)
+            elif isinstance(record, Intent):
+                continue
+
+    def owns(self, fill: Fill) -> bool:
+        """Whether a fill changes the position that this ledger explains.
+
+        Our orders' fills, and what the venue does to the position itself. A fill of a foreign
+        order is somebody else's: the positions then disagree, and that is the point.
+        """
+        assert self.naming is not None
+        return self.naming.is_ours(fill.cl_ord_id) or fill.kind in _VENUE_MADE
+
+    def book(self, fill: Fill, now_ns: int) -> bool:
+        """Book a fill, and tell its order; False when it is not new."""
+        if not self.ledger.book(fill):
+            return False
+        name = fill.cl_ord_id
+        order = self.blotter.get(name)
+        if order is None:
+            self.follow()
+        else:
+            self.put(executed(order, fill.order_id, self.ledger.booked(name), now_ns), now_ns)
+        return True
+
+    def hear(self, row: OrderSaid, now_ns: int) -> Order | None:
+        """The venue spoke of one of our orders of this run."""
+        order = self.blotter.hear(row, now_ns)
+        if order is not None:
+            self._followed(order, now_ns)
+        return order
+
+    def put(self, order: Order, now_ns: int) -> None:
+        """A new value of one of our orders, by our own doing."""
+        self.blotter.put(order)
+        self._followed(order, now_ns)
+
+    def _followed(self, order: Order, now_ns: int) -> None:
+        if not order.is_live:
+            self.last_ended_ns = now_ns
+        self.follow()
+
+    def follow(self) -> None:
+        """Let the position machine follow what changed."""
+        increasing, reducing = self._at_work()
+        self.machine.observe(self.expected_qty, increasing, reducing)
+
+    def begin(self) -> None:
+        """A clean reconciliation: the machine starts from what is there."""
+        if self.machine.state is None:
+            increasing, reducing = self._at_work()
+            self.machine.begin(self.expected_qty, increasing, reducing)
+
+    def _at_work(self) -> tuple[bool, bool]:
+        increasing = reducing = False
+        for order in self.blotter.live():
+            if order.asked.side.sign * self.expected_qty < 0:
+                reducing = True
+            else:
+                increasing = True
+        return increasing, reducing
+
+    @property
+    def expected_qty(self) -> Contracts:
+        """Contracts held, fills included whose execution is still on its way."""
+        missing = 0
+        for order in self.blotter.all():
+            missing += order.asked.side.sign * self.unbooked(order)
+        return Contracts(self.ledger.qty + missing)
+
+    def unbooked(self, order: Order) -> int:
+        """Contracts of an order that the venue called filled and the ledger does not have."""
+        return max(0, order.cum_qty - self.ledger.booked(order.asked.cl_ord_id))
+
+    def idle_since(self, moment_ns: int) -> bool:
+        """A reconciliation begun after a moment, and after the last order ended, found none of
+        ours working.
+        """
+        verified_ns = self.none_working_ns
+        return verified_ns is not None and verified_ns > max(moment_ns, self.last_ended_ns)
+
+    @property
+    def fills_missing(self) -> bool:
+        return any(self.unbooked(order) for order in self.blotter.all())
+
+    @property
+    def in_doubt(self) -> list[Order]:
+        return [order for order in self.blotter.live() if order.in_doubt]
+
+    def working(self, side: Side) -> int:
+        """Contracts of a side that may still fill, at worst."""
+        return self.blotter.live_worst(side)

@@ -1,0 +1,71 @@
+"""The venue's request budget: its headers, corrected by our own count (control L3)."""
+
+from chappie.model.config import RateLimitConfig
+from chappie.model.reports import BudgetSeen
+from chappie.model.units import SECOND_NS
+
+# Until a header says otherwise (protocol section 3: authenticated, per minute).
+_DEFAULT_LIMIT = 120
+
+
+class Budget:
+    """How many requests may still be sent; locked while it is low.
+
+    The bucket refills continuously over a minute. Every send is counted at once, so answers that
+    are still under way cannot hide what was spent; a header replaces the estimate.
+    """
+
+    def __init__(self, config: RateLimitConfig) -> None:
+        self._config = config
+        self.limit = _DEFAULT_LIMIT
+        self.heard: int | None = None
+        self.locked = False
+        self._level = float(_DEFAULT_LIMIT)
+        self._at_ns = 0
+        self._in_flight = 0
+        self.shut_until_ns = 0
+
+    def sent(self, now_ns: int) -> None:
+        self._refill(now_ns)
+        self._level -= 1
+        self._in_flight += 1
+
+    def ended(self) -> None:
+        """A request got its answer, or never will."""
+        self._in_flight = max(0, self._in_flight - 1)
+
+    def seen(self, now_ns: int, budget: BudgetSeen) -> None:
+        """Headers of an answer; what is in flight was not yet counted by them."""
+        if budget.limit is not None and budget.limit > 0:
+            self.limit = budget.limit
+        if budget.remaining is not None:
+            self.heard = budget.remaining
+            self._level = float(budget.remaining - self._in_flight)
+            self._at_ns = now_ns
+
+    def shut(self, now_ns: int, retry_after_s: float) -> None:
+        """The venue asked us to wait."""
+        self.shut_until_ns = max(self.shut_until_ns, now_ns + round(retry_after_s * SECOND_NS))
+
+    def remaining(self, now_ns: int) -> int:
+        self._refill(now_ns)
+        return int(self._level)
+
+    def judge(self, now_ns: int) -> bool:
+        """Lock or unlock with hysteresis; returns whether it is locked."""
+        left = self.remaining(now_ns)
+        if left < self._config.lock_below:
+            self.locked = True
+        elif left > self._config.unlock_above:
+            self.locked = False
+        return self.is_shut(now_ns)
+
+    def is_shut(self, now_ns: int) -> bool:
+        """Locked, or asked by the venue to wait."""
+        return self.locked or now_ns < self.shut_until_ns
+
+    def _refill(self, now_ns: int) -> None:
+        gained = (now_ns - self._at_ns) * self.limit / (60 * SECOND_NS)
+        if gained > 0:
+            self._level = min(float(self.limit), self._level + gained)
+            self._at_ns = now_ns

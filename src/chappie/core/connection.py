@@ -1,0 +1,65 @@
+"""The websocket's life: when to open it, when it counts as usable, how long to wait after a loss.
+
+Reconnecting is bounded by back-off here; what is wrong meanwhile is the faults' matter.
+"""
+
+from chappie.model.units import SECOND_NS
+
+_BACKOFF_FIRST_NS = SECOND_NS // 2
+_BACKOFF_MAX_NS = 10 * SECOND_NS
+_WELCOME_WITHIN_NS = 10 * SECOND_NS
+CONNECT_WITHIN_NS = 10 * SECOND_NS
+
+
+class Connection:
+    """One connection at a time, numbered; frames of any other number are not for us."""
+
+    def __init__(self) -> None:
+        self.conn = 0
+        self.welcomed = False
+        self._opened_ns: int | None = None
+        self._opening = False
+        self._next_ns = 0
+        self._backoff_ns = _BACKOFF_FIRST_NS
+
+    @property
+    def is_up(self) -> bool:
+        """Open as far as the socket goes."""
+        return self._opened_ns is not None
+
+    def open_due(self, now_ns: int) -> bool:
+        return not self._opening and self._opened_ns is None and now_ns >= self._next_ns
+
+    def opening(self) -> int:
+        """Begin a new connection; returns its number."""
+        self.conn += 1
+        self._opening = True
+        return self.conn
+
+    def opened(self, now_ns: int) -> None:
+        self._opening = False
+        self._opened_ns = now_ns
+        self.welcomed = False
+
+    def welcome(self) -> None:
+        self.welcomed = True
+
+    def settled(self) -> None:
+        """Everything is synced: the next loss is not one of a series."""
+        self._backoff_ns = _BACKOFF_FIRST_NS
+
+    def lost(self, now_ns: int) -> None:
+        """Closed by either side, or refused: wait before the next one, longer each time."""
+        self._opening = False
+        self._opened_ns = None
+        self.welcomed = False
+        self._next_ns = now_ns + self._backoff_ns
+        self._backoff_ns = min(2 * self._backoff_ns, _BACKOFF_MAX_NS)
+
+    def welcome_overdue(self, now_ns: int) -> bool:
+        """Open, and the venue has not said a word."""
+        return (
+            self._opened_ns is not None
+            and not self.welcomed
+            and now_ns - self._opened_ns > _WELCOME_WITHIN_NS
+        )

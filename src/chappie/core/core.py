@@ -1,0 +1,345 @@
+"""The core: `step(at, event) -> commands` and `next_deadline()`, and nothing else.
+
+A step observes, judges, repairs, trades, in this order, so that a fault raised by what was just
+observed blocks the orders of that same step. Increments of the market, by far the most frequent
+events, end after observing unless the periodic check is due.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from chappie.core.blotter import Naming
+from chappie.core.budget import Budget
+from chappie.core.desk import Desk
+from chappie.core.faults import ActiveFaults, StopDue
+from chappie.core.market import Market
+from chappie.core.outbox import Outbox
+from chappie.core.reconcile import Reconciler
+from chappie.core.requests import ForCancel, ForNew, ForRead, ForSwitch, Purpose, Requests
+from chappie.core.skew import Skew
+from chappie.core.snapshot import describe
+from chappie.core.streams import Streams
+from chappie.core.trading import Trading
+from chappie.model.commands import Command, Keep, Stop
+from chappie.model.config import Config
+from chappie.model.events import (
+    Answered,
+    Event,
+    FrameReceived,
+    PolicyDecided,
+    PolicyFailed,
+    Started,
+    StopAsked,
+    StreamClosed,
+    StreamOpened,
+    StreamRefused,
+    Ticked,
+    Unanswered,
+)
+from chappie.model.faults import Fault, Posture, StopReason
+from chappie.model.invariant import InvariantViolated
+from chappie.model.records import Stopped
+from chappie.model.reports import (
+    Filled,
+    FillsRead,
+    Funded,
+    InstrumentRead,
+    KeyRead,
+    KeyRefused,
+    MarginRead,
+    MarginSaid,
+    NotAccepted,
+    OrderSaid,
+    OrdersRead,
+    Outcome,
+    PositionRead,
+    PositionSaid,
+    Read,
+    Rejected,
+    RequestExpired,
+    SwitchArmed,
+    Unknown,
+)
+from chappie.model.state import State
+from chappie.model.units import SECOND_NS, At, seconds_ns
+from chappie.venues.interface import Dialect
+
+_NOTHING: tuple[Command, ...] = ()
+_TERMS_RETRY_NS = SECOND_NS
+_STOP_WINDOW_NS = 2 * SECOND_NS
+_OVERLOAD_PAUSE_S = 0.5  # protocol section 4: retry no sooner
+
+
+class Core:
+    """Everything that is decided. Owned by one driver; no clock, no I/O."""
+
+    def __init__(self, config: Config, dialect: Dialect, policy_period_s: float = 1.0) -> None:
+        self.config = config
+        self.outbox = Outbox()
+        self.faults = ActiveFaults(config, self.outbox)
+        self.budget = Budget(config.rate_limit)
+        self.skew = Skew(config.clock.max_skew_s)
+        self.market = Market()
+        self._dialect = dialect
+        self._requests = Requests(config.orders, self.budget, self.outbox)
+        shared = (dialect, self.outbox, self.faults, self._requests, self.budget)
+        self.desk = Desk(config, *shared, self.market)
+        self.reconciler = Reconciler(config.reconcile, *shared, self.desk)
+        self.streams = Streams(
+            config,
+            dialect,
+            self.outbox,
+            self.faults,
+            self.market,
+            self.reconciler,
+            self.skew,
+        )
+        self.trading = Trading(
+            config,
+            self.outbox,
+            self.faults,
+            self._requests,
+            self.budget,
+            self.market,
+            self.streams.feed,
+            self.desk,
+            self.reconciler,
+            policy_period_s,
+        )
+        self.stopping: StopDue | None = None
+        self._check_ns = seconds_ns(config.feed.check_every_s)
+        self._next_check_ns = 0
+        self._terms_due_ns = 0
+        self._stop_by_ns = 0
+        self._started = False
+        self._stopped = False
+
+    # --- the two answers
+
+    def step(self, at: At, event: Event) -> Sequence[Command]:
+        """Take one event at its moment; the commands, in the order to perform them."""
+        if type(event) is FrameReceived:
+            said = self.streams.receive(at, event.conn, event.payload)
+            if said is None:
+                if at.now_ns < self._next_check_ns:
+                    return _NOTHING
+            else:
+                for report in said:
+                    assert isinstance(report, (OrderSaid, Filled, Funded, PositionSaid, MarginSaid))
+                    self.desk.hear(at, report)
+        else:
+            self._observe(at, event)
+        if at.now_ns >= self._next_check_ns:
+            self._next_check_ns = at.now_ns + self._check_ns
+        if self._started and not self._stopped:
+            self._judge(at)
+            self._repair(at)
+            self._trade(at)
+        return self.outbox.take()
+
+    def next_deadline(self) -> int | None:
+        """When, on the clock of `At.now_ns`, a `Ticked` is wanted; None before the start."""
+        return self._next_check_ns if self._started and not self._stopped else None
+
+    def snapshot(self, at: At) -> State:
+        """What the operator is shown of this moment."""
+        return describe(self, at)
+
+    # --- observe
+
+    def _observe(self, at: At, event: Event) -> None:
+        match event:
+            case Ticked():
+                pass
+            case Answered():
+                self._answered(at, event)
+            case Unanswered():
+                self._unanswered(at, event)
+            case PolicyDecided():
+                self.trading.decided(at, event.decision, event.target, event.note)
+            case PolicyFailed():
+                self.trading.failed(at, event.decision, event.detail)
+            case StreamOpened():
+                self.streams.opened(at, event.conn)
+            case StreamRefused():
+                refusal = self.streams.refused(at, event.conn, event.status, event.detail)
+                if refusal is not None:
+                    self._hear_venue(at, refusal)
+            case StreamClosed():
+                self.streams.closed(at, event.conn, event.code, event.detail)
+            case StopAsked():
+                self._begin_stop(at, StopDue(StopReason[event.reason.upper()], event.detail))
+            case Started():
+                self._start(at, event)
+            case FrameReceived():
+                raise InvariantViolated("frames take the hot path")
+            case _:
+                assert_never(event)
+
+    def _start(self, at: At, event: Started) -> None:
+        """Start is recovery: every knowledge fault holds until it is disproved (design 7)."""
+        if self._started:
+            raise InvariantViolated("started twice")
+        self._started = True
+        account = self.desk.account
+        account.naming = Naming(self.config.bot.id, event.epoch)
+        account.restore(event.kept)
+        self.streams.begin(at)
+        self.reconciler.begin(at)
+        if event.halted is not None:
+            self.faults.raise_(Fault.HALT_LATCHED, at, event.halted)
+        self.outbox.log(
+            "info", "core_started", epoch=event.epoch, ledger_position=account.ledger.qty
+        )
+
+    def _answered(self, at: At, event: Answered) -> None:
+        purpose = self._requests.ended(event.request_id)
+        if purpose is None:
+            raise InvariantViolated(f"an answer to request {event.request_id}, never sent")
+        read = purpose.read if isinstance(purpose, ForRead) else None
+        outcome, budget = self._dialect.understand(read, event, self.market.instrument)
+        self.budget.seen(at.now_ns, budget)
+        self._hear_venue(at, outcome)
+        self._settle(at, purpose, outcome)
+
+    def _unanswered(self, at: At, event: Unanswered) -> None:
+        purpose = self._requests.ended(event.request_id)
+        if purpose is None:
+            raise InvariantViolated(f"the end of request {event.request_id}, never sent")
+        self.outbox.log("warning", "unanswered", detail=event.detail, sent=event.sent)
+        # Status 0 stands for no answer: unknown if it left, a definite no if it never did.
+        outcome: Outcome = (
+            Unknown(0, event.detail) if event.sent else Rejected(0, f"never sent: {event.detail}")
+        )
+        self._settle(at, purpose, outcome)
+
+    def _hear_venue(self, at: At, outcome: Outcome) -> None:
+        """What an outcome says of key, budget and clock, whatever was asked."""
+        if isinstance(outcome, KeyRefused):
+            self.faults.raise_(Fault.VENUE_REFUSED, at, f"{outcome.status} {outcome.detail}")
+        elif isinstance(outcome, NotAccepted):
+            wait_s = outcome.retry_after_s
+            self.budget.shut(at.now_ns, _OVERLOAD_PAUSE_S if wait_s is None else wait_s)
+        elif isinstance(outcome, SwitchArmed | RequestExpired) and outcome.venue_ns is not None:
+            self.skew.measured(outcome.venue_ns, at.wall_ns)
+
+    def _settle(self, at: At, purpose: Purpose, outcome: Outcome) -> None:
+        match purpose:
+            case ForRead():
+                self._read_settled(at, purpose, outcome)
+            case ForNew():
+                self.desk.new_settled(at, purpose.cl_ord_id, outcome)
+            case ForCancel():
+                self.desk.cancel_settled(at, purpose, outcome)
+                if purpose.leftovers:
+                    self.reconciler.hasten(at)
+            case ForSwitch():
+                self.desk.switch_settled(purpose, outcome)
+            case _:
+                assert_never(purpose)
+
+    def _read_settled(self, at: At, purpose: ForRead, outcome: Outcome) -> None:
+        match outcome:
+            case InstrumentRead():
+                self.streams.instrument(at, outcome.seen)
+            case KeyRead():
+                self._judge_key(at, outcome)
+            case MarginRead():
+                self.desk.account.margin = outcome.margin
+            case OrdersRead() if purpose.cl_ord_id is not None:
+                self.desk.order_found(at, purpose, outcome)
+            case OrdersRead() | FillsRead() | PositionRead():
+                self.reconciler.read(at, purpose, outcome)
+            case _:
+                detail = getattr(outcome, "detail", "an answer to something else")
+                self.outbox.log("warning", "read_failed", read=purpose.read.value, detail=detail)
+                self.reconciler.failed(at, purpose.round)
+
+    def _judge_key(self, at: At, key: KeyRead) -> None:
+        """A key that can move money away is refused, whatever else is right (control K10)."""
+        if key.can_withdraw:
+            self.faults.raise_(Fault.VENUE_REFUSED, at, "the key can withdraw: use one that cannot")
+        elif self.config.bot.allow_trade and not key.can_trade:
+            self.faults.raise_(Fault.VENUE_REFUSED, at, "the key has no permission to trade")
+
+    # --- judge
+
+    def _judge(self, at: At) -> None:
+        self.streams.judge(at)
+        self.reconciler.judge(at)
+        if self.budget.judge(at.now_ns):
+            left = self.budget.remaining(at.now_ns)
+            self.faults.raise_(Fault.BUDGET_LOW, at, f"{left} requests left")
+        else:
+            self.faults.clear(Fault.BUDGET_LOW)
+        if self.skew.is_too_large:
+            self.faults.raise_(Fault.CLOCK_SKEWED, at, self.skew.words)
+        else:
+            self.faults.clear(Fault.CLOCK_SKEWED)
+        due = self.faults.stop_due(at.now_ns)
+        if due is not None:
+            self._begin_stop(at, due)
+
+    # --- repair
+
+    def _repair(self, at: At) -> None:
+        if self.stopping is not None:
+            self._stop_step(at, self.stopping)
+            return
+        self._repair_terms(at)
+        self.streams.repair(at)
+        self.desk.repair(at, self._is_healthy())
+        if self.market.instrument is not None:
+            self.reconciler.repair(at)
+
+    def _repair_terms(self, at: At) -> None:
+        """Without the venue's own terms nothing can be read, let alone traded (control F11)."""
+        wait_ns = max(self._terms_due_ns, self.budget.shut_until_ns)
+        if self.market.seen is not None or at.now_ns < wait_ns or self._requests.any_for(ForRead):
+            return
+        self._terms_due_ns = at.now_ns + _TERMS_RETRY_NS
+        self._requests.read(at, Read.KEY, self._dialect.read_key())
+        self._requests.read(at, Read.INSTRUMENT, self._dialect.read_instrument())
+
+    def _is_healthy(self) -> bool:
+        """Proof enough to hold the dead man's switch off: nothing wrong, and REST agreed."""
+        return self.faults.posture is Posture.ACTIVE and bool(self.reconciler.last_was_clean)
+
+    # --- trade
+
+    def _trade(self, at: At) -> None:
+        if self.stopping is None:
+            self.trading.trade(at)
+
+    # --- the end
+
+    def _begin_stop(self, at: At, due: StopDue) -> None:
+        """From here on nothing new: cancel what is ours, see it gone, and end."""
+        if self.stopping is not None:
+            return
+        self.stopping = due
+        self._stop_by_ns = at.now_ns + _STOP_WINDOW_NS
+        self.outbox.log("warning", "stopping", reason=due.reason.word, detail=due.detail)
+        live = self.desk.account.blotter.live()
+        self.desk.cancel(at, live, f"stopping: {due.reason.word}")
+
+    def _stop_step(self, at: At, due: StopDue) -> None:
+        live = self.desk.account.blotter.live()
+        self.desk.cancel(at, [order for order in live if order.request is None], "stopping")
+        self.desk.ask_about_doubts(at)
+        over = at.now_ns >= self._stop_by_ns
+        if not over and (live or not self.desk.disarmed(at)):
+            return
+        known = not live and self._account_is_known()
+        self._stopped = True
+        self.outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, due.detail)))
+        self.outbox.put(Stop(due.reason.word, due.detail, known))
+
+    def _account_is_known(self) -> bool:
+        """REST agreed with us the last time, and nothing has been left open since."""
+        return (
+            bool(self.reconciler.last_was_clean)
+            and not self.desk.leftovers
+            and not self.desk.account.fills_missing
+            and not self.faults.has(Fault.POSITION_DISAGREES)
+        )

@@ -1,0 +1,90 @@
+"""The single place where an order that creates exposure is allowed (control L1).
+
+Nothing else makes an `Approved[NewOrder]`, and the sender takes nothing else. `allow_trade` is
+the last line of the list.
+"""
+
+from enum import Enum
+
+import msgspec
+
+from chappie.model.enums import InstrumentState
+from chappie.model.faults import Posture
+from chappie.model.instrument import Instrument
+from chappie.model.orders import Approved, GateStamp, NewOrder
+
+
+class Denial(Enum):
+    """Why an order was not allowed; the value is the sentence for people."""
+
+    POSTURE = "a fault allows no order, or only reducing ones"
+    BUDGET_LOW = "the venue's request budget is low"
+    INSTRUMENT_NOT_OPEN = "the instrument is not open for trading"
+    LOT = "the quantity is no positive multiple of the lot"
+    ORDER_QTY = "more contracts than bot.order_qty or than the venue takes in one order"
+    MAX_POSITION = "position and working orders would exceed bot.max_position"
+    NOT_REDUCING = "a reduce-only order that would not reduce"
+    PRICE = "the price is not within the venue's limits"
+    FILLS_MISSING = "the venue said filled, and the execution is not in the ledger yet"
+    IN_DOUBT = "an order of unknown fate counts at its worst case"
+    DEAD_MAN_UNARMED = "the dead man's switch is not armed long enough"
+    ALLOW_TRADE_OFF = "bot.allow_trade is off"
+
+
+class Circumstances(msgspec.Struct, frozen=True, gc=False):
+    """Everything that the gate looks at, besides the order itself.
+
+    ``live_buy`` and ``live_sell`` are contracts that may still fill at worst, unknown orders
+    included; ``switch_holds``: armed beyond the moment the request can last arrive.
+    """
+
+    instrument: Instrument
+    posture: Posture
+    locked: bool
+    qty: int
+    live_buy: int
+    live_sell: int
+    in_doubt: bool
+    fills_missing: bool
+    order_qty: int
+    max_position: int
+    switch_holds: bool
+    allow_trade: bool
+
+
+def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
+    """Approve the order or say why not; the first reason in the list counts."""
+    denial = _denial(order, c)
+    return Approved(order, GateStamp.PASSED) if denial is None else denial
+
+
+def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
+    sign = order.side.sign
+    if c.posture > (Posture.REDUCE_ONLY if order.reduce_only else Posture.ACTIVE):
+        return Denial.POSTURE
+    if c.locked:
+        return Denial.BUDGET_LOW
+    if c.instrument.state is not InstrumentState.OPEN:
+        return Denial.INSTRUMENT_NOT_OPEN
+    if order.qty <= 0 or order.qty % c.instrument.lot_size:
+        return Denial.LOT
+    if order.qty > min(c.order_qty, c.instrument.max_order_qty or order.qty):
+        return Denial.ORDER_QTY
+    if order.reduce_only and not 0 < order.qty <= -sign * c.qty:
+        return Denial.NOT_REDUCING
+    working = c.live_buy if sign > 0 else c.live_sell
+    if not order.reduce_only and sign * c.qty + working + order.qty > c.max_position:
+        return Denial.MAX_POSITION
+    if order.price is not None and not 0 < c.instrument.price(order.price) <= (
+        c.instrument.max_price or c.instrument.price(order.price)
+    ):
+        return Denial.PRICE
+    if c.fills_missing:
+        return Denial.FILLS_MISSING
+    if c.in_doubt:
+        return Denial.IN_DOUBT
+    if not c.switch_holds:
+        return Denial.DEAD_MAN_UNARMED
+    if not c.allow_trade:
+        return Denial.ALLOW_TRADE_OFF
+    return None

@@ -1,0 +1,89 @@
+"""Fills booked once, and what they make of the position (control O10).
+
+This is where a fill changes the position: `Ledger.book`.
+"""
+
+from chappie.model.instrument import Instrument
+from chappie.model.records import Fill, FundingPaid, Opening
+from chappie.model.units import Contracts, Minor
+
+
+class Ledger:
+    """Position, entry cost, realised result, fees and funding, in minor units.
+
+    ``cost`` carries the venue's sign (inverse: negative for a long), so that closing yields
+    ``-(entry cost + exit cost)`` for every kind of contract.
+    """
+
+    def __init__(self) -> None:
+        self.qty = Contracts(0)
+        self.cost = Minor(0)
+        self.realised = Minor(0)
+        self.fees = Minor(0)
+        self.funding = Minor(0)
+        self.fills = 0
+        self.last_fill_ns = 0
+        self.opened = False
+        self._seen: set[str] = set()
+        self._booked: dict[str, int] = {}
+
+    def open_with(self, opening: Opening) -> None:
+        """Take over the position that was there before the first fill."""
+        assert not self.opened, "an opening comes once"
+        assert self.fills == 0, "an opening comes before any fill"
+        self.qty = opening.qty
+        self.cost = opening.cost
+        self.opened = True
+
+    def knows(self, exec_id: str) -> bool:
+        return exec_id in self._seen
+
+    def book(self, fill: Fill) -> bool:
+        """Book a fill; False when its execID was booked before, from whichever source."""
+        if fill.exec_id in self._seen:
+            return False
+        self._seen.add(fill.exec_id)
+        self._booked[fill.cl_ord_id] = self._booked.get(fill.cl_ord_id, 0) + fill.qty
+        self.fills += 1
+        self.fees = Minor(self.fees + fill.fee)
+        self.last_fill_ns = max(self.last_fill_ns, fill.venue_ns)
+        change = fill.side.sign * fill.qty
+        closing = min(abs(self.qty), fill.qty) if self.qty * change < 0 else 0
+        if closing:
+            # The closed part leaves with its share of the entry cost; what is left of the fill
+            # opens the other side at its share of the fill's cost.
+            entry = _share(self.cost, closing, abs(self.qty))
+            exit_ = _share(fill.cost, closing, fill.qty)
+            self.realised = Minor(self.realised - entry - exit_)
+            self.cost = Minor(self.cost - entry + fill.cost - exit_)
+        else:
+            self.cost = Minor(self.cost + fill.cost)
+        self.qty = Contracts(self.qty + change)
+        return True
+
+    def pay(self, paid: FundingPaid) -> bool:
+        """Book a funding payment once; it never changes the position."""
+        if paid.exec_id in self._seen:
+            return False
+        self._seen.add(paid.exec_id)
+        self.funding = Minor(self.funding + paid.fee)
+        return True
+
+    def booked(self, cl_ord_id: str) -> int:
+        """Contracts booked for one order."""
+        return self._booked.get(cl_ord_id, 0)
+
+    def average_entry(self, instrument: Instrument) -> float | None:
+        """Average entry price in quote currency, for people; None when flat."""
+        if self.qty == 0 or self.cost == 0:
+            return None
+        size = abs(instrument.multiplier)
+        if instrument.is_inverse:
+            return abs(self.qty) * size / abs(self.cost)
+        return abs(self.cost) / (abs(self.qty) * size)
+
+
+def _share(total: int, part: int, whole: int) -> int:
+    """``total * part / whole``, rounded half away from zero; exact when part is the whole."""
+    magnitude = (2 * abs(total) * part + whole) // (2 * whole)
+    return magnitude if total >= 0 else -magnitude

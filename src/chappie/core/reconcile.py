@@ -1,0 +1,270 @@
+"""REST is the truth: rounds of reads compared with what we believe (controls O8, O9).
+
+A round is orders, fills and position, all answered and proven complete; a read that failed makes
+the round worth nothing, never a smaller one (promise 8).
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from chappie.core.budget import Budget
+from chappie.core.desk import Desk
+from chappie.core.faults import ActiveFaults
+from chappie.core.outbox import Outbox
+from chappie.core.requests import ForRead, Requests
+from chappie.model.commands import Keep
+from chappie.model.config import ReconcileConfig
+from chappie.model.faults import Fault
+from chappie.model.records import Opening
+from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
+from chappie.model.units import SECOND_NS, At, Contracts, Minor, seconds_ns
+from chappie.venues.interface import Dialect
+
+# Fills are read again this far back: the venue's history may lag behind its streams.
+_OVERLAP_NS = 60 * SECOND_NS
+# A round that failed or disagreed is repeated this soon.
+_AGAIN_NS = SECOND_NS
+
+
+class Round(msgspec.Struct):
+    """The reads of one round so far."""
+
+    number: int
+    began_ns: int
+    orders: OrdersRead | None = None
+    position: PositionRead | None = None
+    fills_done: bool = False
+    fills_rows: int = 0
+
+
+class Reconciler:
+    """When to read, what to compare, and whether the last comparison was clean."""
+
+    def __init__(
+        self,
+        config: ReconcileConfig,
+        dialect: Dialect,
+        outbox: Outbox,
+        faults: ActiveFaults,
+        requests: Requests,
+        budget: Budget,
+        desk: Desk,
+    ) -> None:
+        self.last_was_clean: bool | None = None
+        self.last_wall_ns: int | None = None
+        self._every_ns = seconds_ns(config.every_s)
+        self._grace_ns = seconds_ns(config.grace_s)
+        self._dialect = dialect
+        self._outbox = outbox
+        self._faults = faults
+        self._requests = requests
+        self._budget = budget
+        self._desk = desk
+        self._account = desk.account
+        self._round: Round | None = None
+        self._count = 0
+        self._due_ns = 0
+        self._began_ns = 0
+        self._clean_ns: int | None = None
+        self._since_wall_ns = 0
+        self._disagreed_ns: int | None = None
+        self._missing_ns: int | None = None
+
+    def begin(self, at: At) -> None:
+        """The process starts, with the ledger that earlier runs kept."""
+        self._began_ns = at.now_ns
+        last_fill_ns = self._account.ledger.last_fill_ns
+        self._since_wall_ns = (last_fill_ns or at.wall_ns) - _OVERLAP_NS
+        self._faults.raise_(Fault.UNRECONCILED, at, "not reconciled yet")
+
+    @property
+    def ever_clean(self) -> bool:
+        """Whether a reconciliation of this process was clean (promise 2)."""
+        return self._clean_ns is not None
+
+    def doubt(self, at: At, why: str) -> None:
+        """Something may have been missed: reconcile before the next decision."""
+        self._faults.raise_(Fault.UNRECONCILED, at, why)
+        self._account.said = None
+        self.hasten(at)
+
+    def hasten(self, at: At) -> None:
+        """Something happened that only REST can settle."""
+        self._due_ns = min(self._due_ns, at.now_ns)
+
+    # --- observe
+
+    def read(
+        self, at: At, purpose: ForRead, outcome: OrdersRead | FillsRead | PositionRead
+    ) -> None:
+        """One of a round's reads came back whole."""
+        current = self._round
+        if current is None or purpose.round != current.number:
+            return
+        match outcome:
+            case OrdersRead():
+                current.orders = outcome
+            case PositionRead():
+                current.position = outcome
+            case FillsRead():
+                self._fills(at, current, outcome)
+            case _:
+                assert_never(outcome)
+
+    def _fills(self, at: At, current: Round, page: FillsRead) -> None:
+        """Book what was missed, and read on until a page is not full."""
+        for said in page.fills:
+            match said:
+                case Filled():
+                    self._desk.fill(at, said.fill, "rest")
+                case Funded():
+                    self._desk.funding(said.paid)
+                case _:
+                    assert_never(said)
+        current.fills_rows += page.rows
+        current.fills_done = not page.more
+        if page.more:
+            self._ask_fills(at, current)
+
+    def failed(self, at: At, number: int | None) -> None:
+        """A read came to nothing: so did its round."""
+        if self._round is not None and self._round.number == number:
+            self._end(at, clean=False)
+
+    # --- judge
+
+    def judge(self, at: At) -> None:
+        """Compare a complete round; notice what the streams alone already contradict."""
+        self._judge_missing_fills(at)
+        self._judge_stream_position(at)
+        current = self._round
+        if current is not None and current.orders and current.position and current.fills_done:
+            self._compare(at, current, current.orders, current.position.position.qty)
+        overdue_ns = 2 * self._every_ns + self._grace_ns
+        if (
+            self._clean_ns is not None
+            and at.now_ns - self._clean_ns > overdue_ns
+            and not self._faults.has(Fault.POSITION_DISAGREES)
+        ):
+            words = "no clean reconciliation"
+            self._faults.raise_(Fault.UNRECONCILED, at, words, since_ns=self._clean_ns)
+
+    def _judge_missing_fills(self, at: At) -> None:
+        """Called filled, and no execution came: ask REST for it (promise 5)."""
+        if not self._account.fills_missing:
+            self._missing_ns = None
+        elif self._missing_ns is None:
+            self._missing_ns = at.now_ns
+        elif at.now_ns - self._missing_ns > self._grace_ns:
+            self.hasten(at)
+
+    def _judge_stream_position(self, at: At) -> None:
+        said = self._account.said
+        expected = self._account.expected_qty
+        if not self.ever_clean or self._faults.has(Fault.POSITION_DISAGREES):
+            return
+        if said is None or said.qty == expected:
+            self._disagreed_ns = None
+        elif self._disagreed_ns is None:
+            self._disagreed_ns = at.now_ns
+        elif at.now_ns - self._disagreed_ns > self._grace_ns:
+            words = f"websocket {said.qty}, ledger {expected}"
+            since_ns = self._disagreed_ns
+            self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
+            self.hasten(at)
+
+    def _compare(self, at: At, current: Round, orders: OrdersRead, held: Contracts) -> None:
+        account = self._account
+        listed = self._compare_orders(at, orders, current.began_ns)
+        if not account.ledger.opened and account.ledger.fills == 0 and held == 0:
+            # A ledger begins at flat only: a position that it does not explain stops (code 13).
+            opening = Opening(at.wall_ns, held, Minor(0))
+            account.ledger.open_with(opening)
+            self._outbox.put(Keep(opening))
+        said = account.said
+        agree = held == account.expected_qty and (said is None or said.qty == held)
+        if agree:
+            self._disagreed_ns = None
+            self._faults.clear(Fault.POSITION_DISAGREES)
+        else:
+            self._positions_differ(at, held)
+        clean = agree and listed and not account.fills_missing
+        if clean and not account.blotter.live() and not self._desk.leftovers:
+            account.none_working_ns = current.began_ns
+        self._end(at, clean)
+        if clean:
+            self._since_wall_ns = max(
+                self._since_wall_ns, account.ledger.last_fill_ns - _OVERLAP_NS
+            )
+            account.begin()
+            if self._faults.clear(Fault.UNRECONCILED):
+                self._outbox.log("info", "reconciled", position=held, fills=account.ledger.fills)
+
+    def _positions_differ(self, at: At, held: int) -> None:
+        """A difference may be a message still on its way; past the grace it is a fault."""
+        if self._disagreed_ns is None:
+            self._disagreed_ns = at.now_ns
+        if self.ever_clean and at.now_ns - self._disagreed_ns <= self._grace_ns:
+            return
+        said = self._account.said
+        stream = "not known" if said is None else said.qty
+        words = f"REST {held}, websocket {stream}, ledger {self._account.expected_qty}"
+        since_ns = self._began_ns if self._clean_ns is None else self._clean_ns
+        self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
+        self._faults.clear(Fault.UNRECONCILED)
+
+    def _compare_orders(self, at: At, read: OrdersRead, began_ns: int) -> bool:
+        """Hear every row; find ours that are missing and leftovers of older runs.
+
+        True when the venue's list holds no order of ours that we do not, and the reverse.
+        """
+        account = self._account
+        assert account.naming is not None
+        leftovers = tuple(
+            row
+            for row in read.orders
+            if account.naming.is_ours(row.cl_ord_id) and row.cl_ord_id not in account.blotter
+        )
+        self._desk.leftover(at, leftovers)
+        for row in read.orders:
+            if row not in leftovers:
+                self._desk.order_said(at, row)
+        listed = {row.cl_ord_id for row in read.orders}
+        same = not leftovers
+        for order in account.blotter.live():
+            name = order.asked.cl_ord_id
+            # One sent or first heard of around the read is no contradiction: the next round tells.
+            if name in listed or order.said is None or order.born_ns > began_ns:
+                continue
+            same = False
+            self._desk.ask(at, name)
+        return same
+
+    def _end(self, at: At, clean: bool) -> None:
+        """The next round comes after the usual pause, or soon when this one was not clean."""
+        self.last_was_clean = clean
+        self.last_wall_ns = at.wall_ns
+        if clean:
+            self._clean_ns = at.now_ns
+        self._due_ns = at.now_ns + (self._every_ns if clean else min(_AGAIN_NS, self._every_ns))
+        self._round = None
+
+    # --- repair
+
+    def repair(self, at: At) -> None:
+        """Begin the next round when it is due."""
+        if self._round is not None or at.now_ns < max(self._due_ns, self._budget.shut_until_ns):
+            return
+        self._count += 1
+        self._round = current = Round(self._count, at.now_ns)
+        self._requests.read(at, Read.ORDERS, self._dialect.read_open_orders(), current.number)
+        self._ask_fills(at, current)
+        self._requests.read(at, Read.POSITION, self._dialect.read_position(), current.number)
+        if self._desk.margin_due:
+            self._desk.margin_due = False
+            self._requests.read(at, Read.MARGIN, self._dialect.read_margin())
+
+    def _ask_fills(self, at: At, current: Round) -> None:
+        call = self._dialect.read_fills(self._since_wall_ns, current.fills_rows)
+        self._requests.read(at, Read.FILLS, call, current.number)

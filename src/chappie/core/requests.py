@@ -1,0 +1,111 @@
+"""Requests under way: what each was for, so that its answer, or its silence, finds its meaning."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from chappie.core.budget import Budget
+from chappie.core.outbox import Outbox
+from chappie.model.commands import HttpCall, SendCall, SendOrder
+from chappie.model.config import OrdersConfig
+from chappie.model.enums import Lane
+from chappie.model.orders import Approved, NewOrder
+from chappie.model.reports import Read
+from chappie.model.units import SECOND_NS, At, seconds_ns
+
+
+class ForRead(msgspec.Struct, frozen=True):
+    """A query; ``cl_ord_id`` where it is about one order, ``round`` where it belongs to one."""
+
+    read: Read
+    sent_ns: int
+    round: int | None = None
+    cl_ord_id: str | None = None
+
+
+class ForNew(msgspec.Struct, frozen=True):
+    cl_ord_id: str
+
+
+class ForCancel(msgspec.Struct, frozen=True):
+    """Orders of ours by clOrdID; ``leftovers`` are of an older run."""
+
+    cl_ord_ids: tuple[str, ...]
+    leftovers: bool = False
+
+
+class ForSwitch(msgspec.Struct, frozen=True):
+    disarm: bool
+
+
+Purpose: TypeAlias = ForRead | ForNew | ForCancel | ForSwitch
+
+
+class Requests:
+    """Numbers requests, puts them on the outbox, and remembers why."""
+
+    def __init__(self, config: OrdersConfig, budget: Budget, outbox: Outbox) -> None:
+        self._expires_ns = seconds_ns(config.expires_after_s)
+        self._answer_ns = seconds_ns(config.ack_timeout_s)
+        self._send_ns = seconds_ns(config.send_deadline_s)
+        self._budget = budget
+        self._outbox = outbox
+        self._next_id = 1
+        self._under_way: dict[int, Purpose] = {}
+
+    def call(self, at: At, lane: Lane, call: HttpCall, purpose: Purpose) -> int:
+        """Send a read, a cancel or the switch."""
+        request_id = self._take(at, purpose)
+        self._outbox.put(SendCall(request_id, lane, call, self._expires_s(at), self._answer_ns))
+        return request_id
+
+    def order(
+        self, at: At, lane: Lane, order: Approved[NewOrder], call: HttpCall, decided_ns: int
+    ) -> int:
+        """Send an order that the gate approved."""
+        request_id = self._take(at, ForNew(order.value.cl_ord_id))
+        self._outbox.put(
+            SendOrder(
+                request_id,
+                lane,
+                order,
+                call,
+                self._expires_s(at),
+                decided_ns + self._send_ns,
+                self._answer_ns,
+            )
+        )
+        return request_id
+
+    def fence_ns(self, at: At) -> int:
+        """When a request sent now can no longer arrive: its expiry by the venue's clock, which
+        may differ from ours by up to a second.
+        """
+        return at.now_ns + (self._expires_s(at) * SECOND_NS - at.wall_ns) + SECOND_NS
+
+    def ended(self, request_id: int) -> Purpose | None:
+        """The purpose of a request that got its answer or never will; None when not ours."""
+        purpose = self._under_way.pop(request_id, None)
+        if purpose is not None:
+            self._budget.ended()
+        return purpose
+
+    def read(
+        self, at: At, read: Read, call: HttpCall, round_: int | None = None, name: str | None = None
+    ) -> None:
+        """Send a query."""
+        self.call(at, Lane.RECONCILE, call, ForRead(read, at.now_ns, round_, name))
+
+    def any_for(self, kind: type[ForRead] | type[ForSwitch] | type[ForCancel]) -> bool:
+        return any(isinstance(purpose, kind) for purpose in self._under_way.values())
+
+    def _take(self, at: At, purpose: Purpose) -> int:
+        request_id = self._next_id
+        self._next_id += 1
+        self._under_way[request_id] = purpose
+        self._budget.sent(at.now_ns)
+        return request_id
+
+    def _expires_s(self, at: At) -> int:
+        """The first whole UNIX second at which the request is at least that old."""
+        return -(-(at.wall_ns + self._expires_ns) // SECOND_NS)

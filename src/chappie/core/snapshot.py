@@ -1,0 +1,167 @@
+"""The operator's picture of the core at one moment (`/api/state` of the contract)."""
+
+from typing import TYPE_CHECKING
+
+from chappie.core.orders import Order
+from chappie.core.trading import Decision
+from chappie.model.enums import Side, Stream
+from chappie.model.faults import FAULTS, Fault, Posture
+from chappie.model.state import (
+    AccountState,
+    BookTop,
+    BudgetState,
+    DeadManState,
+    DecisionState,
+    FaultState,
+    Mode,
+    OrderState,
+    PositionState,
+    ReconcileState,
+    State,
+    StreamState,
+)
+from chappie.model.timestamps import ns_iso
+from chappie.model.units import SECOND_NS, At
+
+if TYPE_CHECKING:
+    from chappie.core.core import Core
+
+_TOP_LEVELS = 10
+# Faults of a start that is still going well: the mode is starting, not faulted.
+_OF_START = frozenset(
+    {
+        Fault.STREAM_DOWN,
+        Fault.STREAM_UNSYNCED,
+        Fault.INSTRUMENT_UNKNOWN,
+        Fault.UNRECONCILED,
+        Fault.MARKET_STALE,
+    }
+)
+
+
+def describe(core: "Core", at: At) -> State:
+    """Everything the operator may see; None where it is not known."""
+    account, market = core.desk.account, core.market
+    reconciled = core.reconciler.ever_clean
+    return State(
+        mode=_mode(core),
+        allow_trade=core.config.bot.allow_trade,
+        position_state=account.machine.state.value if account.machine.state else None,
+        streams={stream.value: _stream(core, stream, at) for stream in Stream},
+        rate_limit=BudgetState(
+            limit=core.budget.limit if core.budget.heard is not None else None,
+            remaining=core.budget.remaining(at.now_ns) if core.budget.heard is not None else None,
+            locked=core.budget.locked,
+        ),
+        orders=[_order(core, order) for order in account.blotter.live()],
+        position=PositionState(
+            symbol=core.config.venue.symbol,
+            qty=account.expected_qty if reconciled else None,
+            avg_entry_px=(
+                account.ledger.average_entry(market.instrument)
+                if reconciled and market.instrument is not None
+                else None
+            ),
+        ),
+        known=bool(core.reconciler.last_was_clean) and not account.in_doubt,
+        last_reconcile=ReconcileState(
+            at=_iso(core.reconciler.last_wall_ns), clean=core.reconciler.last_was_clean
+        ),
+        dead_man=DeadManState(armed_until=_iso(core.desk.switch.fires_wall_ns)),
+        at=ns_iso(at.wall_ns),
+        faults=[
+            FaultState(
+                fault=active.fault.value,
+                subject=active.subject,
+                since_s=round((at.now_ns - active.since_ns) / SECOND_NS, 3),
+                detail=active.detail,
+                clears=FAULTS[active.fault].clears,
+            )
+            for active in core.faults.all()
+        ],
+        book=BookTop(
+            bids=market.levels(Side.BUY, _TOP_LEVELS), asks=market.levels(Side.SELL, _TOP_LEVELS)
+        ),
+        decision=_decision(core.trading.decision),
+        account=_account(core),
+        policy=core.config.bot.policy,
+        venue=core.config.venue.kind,
+        symbol=core.config.venue.symbol,
+        would_be_orders=core.trading.would_be_orders,
+    )
+
+
+def _mode(core: "Core") -> Mode:
+    """The first of the contract's list that applies."""
+    active = [fault.fault for fault in core.faults.all()]
+    posture = max(
+        (FAULTS[f].posture for f in active if f is not Fault.BUDGET_LOW), default=Posture.ACTIVE
+    )
+    if Fault.HALT_LATCHED in active:
+        return Mode.HALTED
+    if core.stopping is not None:
+        return Mode.FAULTED
+    if posture >= Posture.CANCEL_ONLY:
+        starting = not core.reconciler.ever_clean or core.trading.asked == 0
+        return Mode.STARTING if starting and _OF_START.issuperset(active) else Mode.FAULTED
+    if not core.reconciler.ever_clean:
+        return Mode.STARTING
+    if core.budget.locked:
+        return Mode.LOCKED
+    if posture is Posture.REDUCE_ONLY:
+        return Mode.REDUCING
+    return Mode.TRADING if core.config.bot.allow_trade else Mode.OBSERVING
+
+
+def _stream(core: "Core", stream: Stream, at: At) -> StreamState:
+    age_ns = core.streams.feed.age_ns(stream, at.now_ns)
+    return StreamState(
+        synced=core.streams.feed.synced(stream),
+        age_s=None if age_ns is None else round(age_ns / SECOND_NS, 3),
+    )
+
+
+def _order(core: "Core", order: Order) -> OrderState:
+    said = order.said
+    return OrderState(
+        cl_ord_id=order.asked.cl_ord_id,
+        order_id=None if said is None else said.order_id,
+        side=order.asked.side.value,
+        ord_status=order.status,
+        price=core.market.price(order.asked.price),
+        order_qty=order.asked.qty,
+        cum_qty=order.cum_qty,
+        leaves_qty=order.leaves_worst,
+    )
+
+
+def _decision(decision: Decision | None) -> DecisionState | None:
+    if decision is None:
+        return None
+    return DecisionState(
+        number=decision.number,
+        at=ns_iso(decision.wall_ns),
+        target=decision.target,
+        note=decision.note,
+        order=decision.outcome,
+    )
+
+
+def _account(core: "Core") -> AccountState:
+    account = core.desk.account
+    instrument = core.market.instrument
+    margin, said, ledger = account.margin, account.said, account.ledger
+    return AccountState(
+        currency=None if instrument is None else instrument.settl_currency,
+        wallet=None if margin is None else margin.wallet,
+        margin=None if margin is None else margin.margin,
+        available=None if margin is None else margin.available,
+        unrealised=None if said is None else said.unrealised,
+        realised=ledger.realised,
+        fees=ledger.fees,
+        fills=ledger.fills,
+    )
+
+
+def _iso(wall_ns: int | None) -> str | None:
+    return None if wall_ns is None else ns_iso(wall_ns)

@@ -1,0 +1,311 @@
+"""The streams as a whole: one connection, its session, and what may be believed of each table.
+
+Frames of the market end here; what a frame says of our account is handed back to the core.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from chappie.core.connection import CONNECT_WITHIN_NS, Connection
+from chappie.core.faults import ActiveFaults
+from chappie.core.feed import MARKET, Feed
+from chappie.core.market import Market
+from chappie.core.outbox import Outbox
+from chappie.core.reconcile import Reconciler
+from chappie.core.skew import Skew
+from chappie.model.commands import CloseStream, OpenStream, SendFrame
+from chappie.model.config import Config
+from chappie.model.enums import InstrumentState, Stream
+from chappie.model.faults import Fault
+from chappie.model.reports import (
+    Advanced,
+    EarlyDropped,
+    Filled,
+    Funded,
+    ImageApplied,
+    Inconsistent,
+    InstrumentSeen,
+    MarginSaid,
+    OrderSaid,
+    Outcome,
+    Ponged,
+    PositionSaid,
+    QuoteSeen,
+    Refused,
+    Report,
+    Subscribed,
+    SubscriptionRefused,
+    TradeSeen,
+    VenueComplained,
+    Welcomed,
+    WireRefusal,
+)
+from chappie.model.units import SECOND_NS, At
+from chappie.venues.interface import Dialect, Session
+
+_RESUBSCRIBE_NS = 10 * SECOND_NS
+_WIRE_CALM_NS = 10 * SECOND_NS
+
+
+class Streams:
+    """Keeps the connection, feeds the mirrors, and names what is not true any more."""
+
+    def __init__(
+        self,
+        config: Config,
+        dialect: Dialect,
+        outbox: Outbox,
+        faults: ActiveFaults,
+        market: Market,
+        reconciler: Reconciler,
+        skew: Skew,
+    ) -> None:
+        self.feed = Feed(config.feed, config.reconcile.grace_s)
+        self.connection = Connection()
+        self._dialect = dialect
+        self._outbox = outbox
+        self._faults = faults
+        self._market = market
+        self._reconciler = reconciler
+        self._skew = skew
+        self._session: Session | None = None
+        self._began_ns = 0
+        self._resubscribed_ns: dict[Stream, int] = {}
+        self._wire_refused_ns: int | None = None
+
+    def begin(self, at: At) -> None:
+        """Every knowledge fault about the streams holds until it is disproved."""
+        self._began_ns = at.now_ns
+        self.feed.begin(at.now_ns)
+        for stream in Stream:
+            self._faults.raise_(Fault.STREAM_UNSYNCED, at, "no image yet", stream.value)
+        self._faults.raise_(Fault.STREAM_DOWN, at, "not connected yet")
+        self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, "not read yet")
+
+    # --- observe
+
+    def receive(self, at: At, conn: int, payload: bytes) -> Sequence[Report] | None:
+        """Apply one frame: the hot path.
+
+        None when it held nothing but increments of the market; otherwise what it says of our
+        account, for the core to hear.
+        """
+        session = self._session
+        if session is None or conn != self.connection.conn:
+            return None
+        now_ns = at.now_ns
+        rare: list[Report] | None = None
+        for report in session.receive(payload):
+            kind = type(report)
+            if kind is Advanced:
+                self.feed.advanced(report.stream, now_ns)  # type: ignore[union-attr, arg-type]
+            elif kind is QuoteSeen:
+                self._market.quote = report  # type: ignore[assignment]
+                if self._market.agrees():
+                    self.feed.agreed(now_ns)
+            elif kind is TradeSeen:
+                self._market.trade = report  # type: ignore[assignment]
+            else:
+                if rare is None:
+                    rare = []
+                rare.append(report)
+        if rare is None:
+            return None
+        return [report for report in rare if not self._heard(at, report)]
+
+    def _heard(self, at: At, report: Report) -> bool:
+        """Take a report about the streams themselves; False for one about our account."""
+        match report:
+            case OrderSaid() | Filled() | Funded() | PositionSaid() | MarginSaid():
+                return False
+            case InstrumentSeen():
+                self.instrument(at, report)
+            case ImageApplied():
+                self.feed.imaged(report.stream, at.now_ns)
+                self._faults.clear(Fault.STREAM_UNSYNCED, report.stream.value)
+            case EarlyDropped():
+                self._outbox.log("debug", "early_delta_dropped", stream=report.stream.value)
+            case Inconsistent():
+                self._inconsistent(at, report)
+            case Refused():
+                self._wire_refused(at, report)
+            case Welcomed():
+                self._welcomed(at, report)
+            case Subscribed():
+                self.feed.health(report.stream).subscribed = True
+            case SubscriptionRefused():
+                self._subscription_refused(at, report)
+            case VenueComplained():
+                self._outbox.log(
+                    "warning", "venue_complained", status=report.status, text=report.detail
+                )
+            case Ponged() | Advanced() | QuoteSeen() | TradeSeen():
+                pass
+            case _:
+                assert_never(report)
+        return True
+
+    def opened(self, at: At, conn: int) -> None:
+        if conn == self.connection.conn:
+            self.connection.opened(at.now_ns)
+            self._outbox.log("info", "stream_opened", conn=conn)
+
+    def refused(self, at: At, conn: int, status: int, detail: str) -> Outcome | None:
+        """The upgrade was refused; what that proves about our key and clock."""
+        if conn != self.connection.conn:
+            return None
+        self.connection.lost(at.now_ns)
+        self._outbox.log("warning", "stream_refused", status=status, detail=detail)
+        self._faults.raise_(Fault.STREAM_DOWN, at, f"upgrade refused: {status} {detail}")
+        return self._dialect.upgrade_refused(status, detail)
+
+    def closed(self, at: At, conn: int, code: int, detail: str) -> None:
+        if conn == self.connection.conn and self.connection.is_up:
+            self._lost(at, f"closed by the venue, code {code} {detail}".rstrip())
+
+    def instrument(self, at: At, seen: InstrumentSeen) -> None:
+        """The venue's terms, by REST or by stream (control F11)."""
+        self._market.seen = seen
+        self._faults.clear(Fault.INSTRUMENT_UNKNOWN)
+        if seen.instrument.state is InstrumentState.OPEN:
+            self._faults.clear(Fault.INSTRUMENT_NOT_OPEN)
+        else:
+            state = seen.instrument.state.value
+            self._faults.raise_(Fault.INSTRUMENT_NOT_OPEN, at, f"the venue says state {state}")
+
+    def _welcomed(self, at: At, report: Welcomed) -> None:
+        assert self._session is not None
+        self.connection.welcome()
+        self._faults.clear(Fault.STREAM_DOWN)
+        if report.venue_ns is not None:
+            self._skew.measured(report.venue_ns, at.wall_ns)
+        for frame in self._session.subscriptions():
+            self._outbox.put(SendFrame(self.connection.conn, frame))
+
+    def _inconsistent(self, at: At, report: Inconsistent) -> None:
+        if report.stream is Stream.INSTRUMENT:
+            # Its terms changed under us: read them anew before anything is mirrored again.
+            self._market.seen = None
+            self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, report.detail)
+            self._close(at, report.detail)
+        else:
+            self._unsync(at, report.stream, report.detail)
+
+    def _wire_refused(self, at: At, report: Refused) -> None:
+        why = report.why
+        self._outbox.log("error", "wire_refused", why=why.name.lower(), detail=report.detail)
+        self._wire_refused_ns = at.now_ns
+        self._faults.raise_(Fault.WIRE_REFUSED, at, f"{why.value}: {report.detail}")
+        if report.stream is not None:
+            self._unsync(at, report.stream, why.value)
+        elif why not in (WireRefusal.UNKNOWN_TABLE, WireRefusal.FOREIGN_SYMBOL):
+            # It may have been any stream's: no image is certain to be whole any more.
+            self._close(at, f"unreadable message: {why.value}")
+
+    def _subscription_refused(self, at: At, report: SubscriptionRefused) -> None:
+        stream = report.stream
+        name = "unnamed" if stream is None else stream.value
+        self._outbox.log("error", "subscription_refused", stream=name, detail=report.detail)
+        if stream is not None:
+            words = f"subscription refused: {report.detail}"
+            self.feed.unsynced(stream, at.now_ns)
+            self._faults.raise_(Fault.STREAM_UNSYNCED, at, words, stream.value)
+            self._resubscribed_ns[stream] = at.now_ns
+
+    def _unsync(self, at: At, stream: Stream, detail: str) -> None:
+        """A mirror is no longer true: name it, and ask for a new image."""
+        self.feed.unsynced(stream, at.now_ns)
+        self._faults.raise_(Fault.STREAM_UNSYNCED, at, detail, stream.value)
+        if stream in MARKET:
+            self._market.quote = None
+        self._resubscribe(at, stream)
+
+    def _resubscribe(self, at: At, stream: Stream) -> None:
+        """At most once per pause: a stream that stays wrong must not become a storm."""
+        last = self._resubscribed_ns.get(stream)
+        recently = last is not None and at.now_ns - last < _RESUBSCRIBE_NS
+        if recently or self._session is None or not self.connection.welcomed:
+            return
+        self._resubscribed_ns[stream] = at.now_ns
+        self._outbox.log("warning", "resubscribing", stream=stream.value)
+        for frame in self._session.resubscribe(stream):
+            self._outbox.put(SendFrame(self.connection.conn, frame))
+
+    def _close(self, at: At, why: str) -> None:
+        if self.connection.is_up:
+            self._outbox.put(CloseStream(self.connection.conn, why))
+            self._lost(at, why)
+
+    def _lost(self, at: At, why: str) -> None:
+        """No image survives the connection, and everything is reconciled before deciding (F8)."""
+        self.connection.lost(at.now_ns)
+        self._session = None
+        self.feed.disconnected(at.now_ns)
+        self._market.quote = None
+        self._resubscribed_ns.clear()
+        self._outbox.log("warning", "stream_lost", detail=why)
+        self._faults.raise_(Fault.STREAM_DOWN, at, why)
+        for stream in Stream:
+            self._faults.raise_(Fault.STREAM_UNSYNCED, at, why, stream.value)
+        self._reconciler.doubt(at, "reconnecting")
+
+    # --- judge
+
+    def judge(self, at: At) -> None:
+        """Silence, contradiction and calm, each by its own clock."""
+        now_ns = at.now_ns
+        feed, faults = self.feed, self._faults
+        if feed.market_never_came():
+            faults.raise_(Fault.MARKET_STALE, at, "no market data yet", since_ns=self._began_ns)
+        elif feed.market_is_stale(now_ns):
+            self._soft_stop(at)
+        elif self._market_moves_again():
+            faults.clear(Fault.MARKET_STALE)
+        if self._market.agrees():
+            feed.agreed(now_ns)
+        elif feed.disagrees(now_ns):
+            words = self._market.disagreement()
+            for stream in MARKET:
+                self._unsync(at, stream, words)
+        if feed.all_synced:
+            self.connection.settled()
+        refused_ns = self._wire_refused_ns
+        if refused_ns is not None and now_ns - refused_ns > _WIRE_CALM_NS:
+            self._wire_refused_ns = None
+            faults.clear(Fault.WIRE_REFUSED)
+
+    def _market_moves_again(self) -> bool:
+        """Only an increment ends a silence; at the start the first image does."""
+        since_ns = self._faults.since_ns(Fault.MARKET_STALE)
+        return since_ns is not None and self.feed.silent_since_ns > since_ns
+
+    def _soft_stop(self, at: At) -> None:
+        """Silence on an open socket: leave it, decide nothing, cancel over REST (control F2)."""
+        silent_ns = self.feed.silent_since_ns
+        words = f"no market data for {(at.now_ns - silent_ns) / SECOND_NS:.2f} s"
+        self._faults.raise_(Fault.MARKET_STALE, at, words, since_ns=silent_ns)
+        self.feed.soft_stopped(at.now_ns)
+        self._outbox.log("warning", "soft_stop", detail=words)
+        self._close(at, words)
+        if self.feed.flaps(at.now_ns):
+            self._faults.raise_(Fault.FEED_FLAPS, at, f"again and again {words}")
+
+    # --- repair
+
+    def repair(self, at: At) -> None:
+        """Connect, and ask again for what is still missing."""
+        instrument = self._market.instrument
+        if instrument is None:
+            return
+        if self.connection.welcome_overdue(at.now_ns):
+            self._close(at, "no welcome from the venue")
+        if self.connection.open_due(at.now_ns):
+            self._session = self._dialect.session(instrument)
+            self._market.book = self._session.book
+            self._outbox.put(OpenStream(self.connection.opening(), CONNECT_WITHIN_NS))
+        elif self.connection.welcomed:
+            for stream in Stream:
+                if not self.feed.synced(stream):
+                    # The subscription made on the welcome has a pause of its own to be answered.
+                    self._resubscribed_ns.setdefault(stream, at.now_ns)
+                    self._resubscribe(at, stream)
