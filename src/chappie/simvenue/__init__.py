@@ -1,0 +1,1 @@
+"""The simulated venue: an exchange of its own that knows the truth and nothing of chappie."""
