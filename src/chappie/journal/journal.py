@@ -1,0 +1,148 @@
+"""The journal of one run: every event in segments on disk, oldest segments dropped at a bound."""
+
+import contextlib
+import os
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from chappie.journal.framing import HEAD_BYTES, JournalError, failed, seal
+from chappie.journal.records import FORMAT, Entry, Header
+from chappie.model.units import At
+
+SUFFIX = ".journal"
+_SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+_BUFFER_BYTES_KEPT = 1024 * 1024
+
+
+class Journal:
+    """Appends records; each is in the kernel's hands when `append` returns.
+
+    That is what survives a killed process. Surviving a power loss needs a sync, which only the
+    kept log pays (see `chappie.journal.kept`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        epoch: int,
+        version: str,
+        config: bytes,
+        policy_period_s: float,
+        max_bytes: int,
+    ) -> None:
+        """Open the first segment of this run. Raises `JournalError`."""
+        self._folder = folder
+        self._epoch = epoch
+        self._version = version
+        self._config = config
+        self._policy_period_s = policy_period_s
+        self._max_bytes = max_bytes
+        # At least eight segments fit the bound, so that dropping one never drops most of them.
+        self._segment_bytes = max(1, min(_SEGMENT_BYTES_MAX, max_bytes // 8))
+        self._encoder = msgspec.msgpack.Encoder()
+        self._buffer = bytearray(4096)
+        self._fd = -1
+        self._size = 0
+        self._segment = 0
+        self.path = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._older = deque((path, path.stat().st_size) for path in segments(folder))
+        except OSError as error:
+            raise failed(folder, error) from error
+        self._older_bytes = sum(size for _, size in self._older)
+        self._next_segment(None)
+
+    def append(self, at: At, entry: Entry) -> None:
+        """Write one record. Raises `JournalError`, with the file as it was before."""
+        buffer = self._buffer
+        self._encoder.encode_into((at, entry), buffer, HEAD_BYTES)
+        seal(buffer)
+        size = len(buffer)
+        try:
+            written = os.write(self._fd, buffer)
+        except OSError as error:
+            raise failed(self.path, error) from error
+        if written != size:
+            finish_write(self.path, self._fd, buffer, written, self._size)
+        self._size += size
+        if size > _BUFFER_BYTES_KEPT:
+            self._buffer = bytearray(4096)
+        if self._size >= self._segment_bytes:
+            self._next_segment(at)
+
+    def close(self) -> None:
+        """Close the segment; nothing is buffered, so nothing can fail to arrive."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _next_segment(self, at: At | None) -> None:
+        if self._fd >= 0:
+            self.close()
+            self._older.append((self.path, self._size))
+            self._older_bytes += self._size
+        self._drop_oldest()
+        self._segment += 1
+        self.path = self._folder / f"{self._epoch:010d}-{self._segment:06d}{SUFFIX}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        try:
+            self._fd = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise failed(self.path, error) from error
+        self._size = 0
+        header = Header(
+            FORMAT,
+            self._epoch,
+            self._segment,
+            self._version,
+            self._config,
+            self._policy_period_s,
+        )
+        buffer = bytearray(HEAD_BYTES)
+        self._encoder.encode_into((at or At(0, 0), header), buffer, HEAD_BYTES)
+        seal(buffer)
+        try:
+            written = os.write(self._fd, buffer)
+        except OSError as error:
+            raise failed(self.path, error) from error
+        if written != len(buffer):
+            finish_write(self.path, self._fd, buffer, written, 0)
+        self._size = len(buffer)
+
+    def _drop_oldest(self) -> None:
+        while self._older and self._older_bytes + self._segment_bytes > self._max_bytes:
+            path, size = self._older.popleft()
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise failed(path, error) from error
+            self._older_bytes -= size
+
+
+def finish_write(path: Path, fd: int, buffer: bytearray, written: int, start: int) -> None:
+    """Write the rest of a frame that the disk took only in part.
+
+    A full disk says so only on the next write. The part is then cut off again, so that the file
+    ends with the last acknowledged record. Raises `JournalError`.
+    """
+    while written < len(buffer):
+        try:
+            written += os.write(fd, memoryview(buffer)[written:])
+        except OSError as error:
+            # Should the cut fail too, the torn frame stays and a reader finds it by its checksum.
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, start)
+            raise failed(path, error) from error
+
+
+def segments(folder: Path, epoch: int | None = None) -> list[Path]:
+    """The segments in a folder, oldest first; of one run when ``epoch`` is given."""
+    start = "" if epoch is None else f"{epoch:010d}-"
+    return sorted(path for path in folder.glob(f"{start}*{SUFFIX}"))
+
+
+__all__ = ["SUFFIX", "Journal", "JournalError", "finish_write", "segments"]

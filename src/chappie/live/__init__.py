@@ -1,0 +1,1 @@
+"""The live shell: sockets, clocks and the one queue into the core."""

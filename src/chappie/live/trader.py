@@ -1,0 +1,351 @@
+"""The driver: get an event, write it down, step, perform the commands.
+
+Everything happens in the callback that brought the event, on one thread. Nothing that adds risk
+leaves before the event that caused it is in the journal.
+"""
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from chappie.journal.digest import EVERY_STEPS, CommandDigest
+from chappie.journal.framing import JournalError
+from chappie.journal.journal import Journal
+from chappie.journal.kept import KeptLog
+from chappie.live.log import Log
+from chappie.live.watchdog import Watchdog
+from chappie.model.commands import (
+    AskPolicy,
+    CloseStream,
+    Command,
+    Keep,
+    OpenStream,
+    SendCall,
+    SendFrame,
+    SendOrder,
+    Stop,
+)
+from chappie.model.commands import Log as LogCommand
+from chappie.model.events import Event, PolicyDecided, PolicyFailed, StopAsked, Ticked, Unanswered
+from chappie.model.faults import StopReason
+from chappie.model.invariant import InvariantViolated
+from chappie.model.link import Beat, Ending
+from chappie.model.records import Stopped
+from chappie.model.state import State
+from chappie.model.units import MILLISECOND_NS, SECOND_NS, At
+from chappie.model.view import View
+
+PENDING_MAX = 10_000
+# Four times a second; a little less, for the check that carries a beat is as long as that.
+_BEAT_AFTER_NS = 240 * MILLISECOND_NS
+_TICK_AT_LEAST_S = 0.001
+_END_BY_FORCE_AFTER_S = 3.8
+_TRACE_LINES = 12
+
+
+class CoreLike(Protocol):
+    """The core, as the driver needs it."""
+
+    def step(self, at: At, event: Event) -> Sequence[Command]: ...
+
+    def next_deadline(self) -> int | None: ...
+
+    def snapshot(self, at: At) -> State: ...
+
+
+class StreamsLike(Protocol):
+    def open(self, conn: int, within_ns: int) -> None: ...
+
+    def send(self, conn: int, payload: bytes) -> None: ...
+
+    def close(self, conn: int, why: str) -> None: ...
+
+
+class RestLike(Protocol):
+    def send(self, command: SendCall) -> None: ...
+
+    def send_order(self, command: SendOrder) -> None: ...
+
+
+class PolicyLike(Protocol):
+    def ask(self, decision: int, view: View) -> PolicyDecided | PolicyFailed: ...
+
+
+class LinkLike(Protocol):
+    def beat(self, beat: Beat) -> None: ...
+
+    def ending(self, ending: Ending) -> None: ...
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How the run ended."""
+
+    reason: StopReason
+    detail: str
+    known: bool
+
+
+class Trader:
+    """One core, driven. `deliver` is the only way in; ``ended`` resolves when it is over."""
+
+    def __init__(
+        self,
+        *,
+        core: CoreLike,
+        journal: Journal,
+        kept: KeptLog,
+        policy: PolicyLike,
+        log: Log,
+        watchdog: Watchdog,
+        clock: Callable[[], At],
+        loop: asyncio.AbstractEventLoop,
+        epoch: int,
+        last_words: Callable[[Ended, State | None], None],
+    ) -> None:
+        """``last_words`` writes `last_stop.json` as soon as the end is decided."""
+        self._core = core
+        self._journal = journal
+        self._kept = kept
+        self._policy = policy
+        self._log = log
+        self._watchdog = watchdog
+        self._clock = clock
+        self._loop = loop
+        self._epoch = epoch
+        self._last_words = last_words
+        self.ended: asyncio.Future[Ended] = loop.create_future()
+        self.last_state: State | None = None
+        self._streams: StreamsLike
+        self._rest: RestLike
+        self._link: LinkLike | None = None
+        self._pending: deque[Event] = deque()
+        self._stepping = False
+        self._over = False
+        # Why nothing is written any more; from then on we only wind down.
+        self._journal_error: str | None = None
+        self._kept_stop = False
+        self._stop_asked = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._beat_ns = 0
+        self._digest = CommandDigest()
+        self._perform: dict[type, Callable[[Any], None]] = {
+            OpenStream: self._open_stream,
+            CloseStream: self._close_stream,
+            SendFrame: self._send_frame,
+            SendCall: self._send_call,
+            SendOrder: self._send_order,
+            Keep: self._keep,
+            AskPolicy: self._ask_policy,
+            LogCommand: self._write_log,
+            Stop: self._stop,
+        }
+
+    def connect(self, streams: StreamsLike, rest: RestLike, link: LinkLike | None) -> None:
+        """Give the driver its hands; they were made with `deliver`, so they come second."""
+        self._streams = streams
+        self._rest = rest
+        self._link = link
+
+    # --- events in
+
+    def deliver(self, event: Event) -> None:
+        """Take one event to its end, or queue it while another is on its way. Never raises."""
+        if self._over:
+            return
+        if self._stepping:
+            if len(self._pending) >= PENDING_MAX:
+                self._end(StopReason.LOOP_STALLED, f"{PENDING_MAX} events wait", known=False)
+                return
+            self._pending.append(event)
+            return
+        self._stepping = True
+        try:
+            self._step(event)
+            while self._pending and not self._over:
+                self._step(self._pending.popleft())
+            if not self._over:
+                self._arm_timer()
+        # The outermost edge of the trader: whatever a bug raises ends the process by the table.
+        except Exception as error:  # noqa: BLE001
+            self.crashed(error)
+        finally:
+            self._stepping = False
+
+    def crashed(self, error: BaseException) -> None:
+        """A bug of ours surfaced: say where in one record, and end."""
+        violated = isinstance(error, (InvariantViolated, AssertionError))
+        reason = StopReason.INVARIANT_VIOLATED if violated else StopReason.INTERNAL_ERROR
+        detail = self._log.redactor.text(f"{type(error).__name__}: {error}")
+        self._log.error(reason.word, detail=detail, trace=trace_of(error))
+        self._end(reason, detail, known=False)
+
+    def ask_to_stop(self, reason: str, detail: str) -> None:
+        """Someone outside wants the process to end: the core winds down, within bounds."""
+        self.deliver(StopAsked(reason, detail))
+
+    # --- one step
+
+    def _step(self, event: Event) -> None:
+        if type(event) is StopAsked:
+            if self._stop_asked:
+                # The first who asked gives the reason; asking again changes nothing.
+                return
+            self._stop_asked = True
+            self._bound_the_end(event)
+        at = self._clock()
+        if self._journal_error is None:
+            try:
+                self._journal.append(at, event)
+            except JournalError as error:
+                self._journal_failed(error)
+        commands = self._core.step(at, event)
+        self._digest.add(commands)
+        for command in commands:
+            self._perform[type(command)](command)
+            if self._over:
+                return
+        if self._digest.steps % EVERY_STEPS == 0:
+            self._write_digest(at)
+        # After any step: under a busy feed the core's checks ride on frames and nothing ticks.
+        if at.now_ns - self._beat_ns >= _BEAT_AFTER_NS:
+            self._beat(at)
+
+    def _write_digest(self, at: At) -> None:
+        if self._journal_error is None:
+            try:
+                self._journal.append(at, self._digest.entry())
+            except JournalError as error:
+                self._journal_failed(error)
+
+    def _journal_failed(self, error: JournalError) -> None:
+        """From here on nothing may add risk; taking our orders away never waits for a disk."""
+        self._journal_error = str(error)
+        self._log.error("journal_failed", detail=str(error))
+        self._pending.appendleft(StopAsked("journal_failed", str(error)))
+
+    def _bound_the_end(self, event: StopAsked) -> None:
+        reason = _reason(event.reason)
+        self._watchdog.end_within_bounds(reason, event.detail)
+        self._log.info("stop_asked", reason=event.reason, detail=event.detail)
+        self._loop.call_later(_END_BY_FORCE_AFTER_S, self._end, reason, event.detail, False)
+
+    # --- commands out
+
+    def _open_stream(self, command: OpenStream) -> None:
+        self._streams.open(command.conn, command.within_ns)
+
+    def _close_stream(self, command: CloseStream) -> None:
+        self._streams.close(command.conn, command.why)
+
+    def _send_frame(self, command: SendFrame) -> None:
+        self._streams.send(command.conn, command.payload)
+
+    def _send_call(self, command: SendCall) -> None:
+        self._rest.send(command)
+
+    def _send_order(self, command: SendOrder) -> None:
+        if self._journal_error is not None:
+            self.deliver(Unanswered(command.request_id, False, "not sent: the journal failed"))
+            return
+        self._rest.send_order(command)
+
+    def _keep(self, command: Keep) -> None:
+        self._kept_stop = self._kept_stop or isinstance(command.record, Stopped)
+        if self._journal_error is None:
+            try:
+                self._kept.append(command.record)
+            except JournalError as error:
+                self._journal_failed(error)
+
+    def _ask_policy(self, command: AskPolicy) -> None:
+        self.deliver(self._policy.ask(command.decision, command.view))
+
+    def _write_log(self, command: LogCommand) -> None:
+        self._log.write(command.level, command.event, command.fields)
+
+    def _stop(self, command: Stop) -> None:
+        self._end(_reason(command.reason), command.detail, command.known)
+
+    # --- time
+
+    def _arm_timer(self) -> None:
+        """One timer, moved only when the next deadline comes sooner than it: later is cheap."""
+        deadline_ns = self._core.next_deadline()
+        if deadline_ns is None:
+            return
+        if self._timer is not None:
+            if self._timer_ns <= deadline_ns:
+                return
+            self._timer.cancel()
+        delay_s = max(_TICK_AT_LEAST_S, (deadline_ns - self._clock().now_ns) / SECOND_NS)
+        self._timer_ns = deadline_ns
+        self._timer = self._loop.call_later(delay_s, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        if self._over:
+            return
+        deadline_ns = self._core.next_deadline()
+        # Clocks are compared, not timer fires: a timer may fire early, or for an old deadline.
+        if deadline_ns is not None and self._clock().now_ns >= deadline_ns:
+            self.deliver(Ticked())
+        else:
+            self._arm_timer()
+
+    def _beat(self, at: At) -> None:
+        """Proof to the guardian that decisions turn, with what we know now."""
+        self._beat_ns = at.now_ns
+        self.last_state = self._core.snapshot(at)
+        if self._link is not None:
+            self._link.beat(Beat(self._epoch, self.last_state))
+
+    # --- the end
+
+    def _end(self, reason: StopReason, detail: str, known: bool) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._watchdog.decided(reason, detail)
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self._clock()
+        try:
+            self.last_state = self._core.snapshot(at)
+        # A core that broke may break again; the state of the last beat then has to do.
+        except Exception as error:  # noqa: BLE001
+            self._log.error("snapshot_failed", detail=f"{type(error).__name__}: {error}")
+        ended = Ended(reason, detail, known)
+        self._last_words(ended, self.last_state)
+        self._keep_the_end(at, ended)
+        if self._link is not None:
+            self._link.ending(Ending(reason.word, reason.value, detail))
+        if not self.ended.done():
+            self.ended.set_result(ended)
+
+    def _keep_the_end(self, at: At, ended: Ended) -> None:
+        if self._journal_error is not None:
+            return
+        try:
+            self._journal.append(at, self._digest.entry())
+            if not self._kept_stop:
+                self._kept.append(Stopped(at.wall_ns, ended.reason.word, ended.detail))
+        except JournalError as error:
+            self._log.error("journal_failed", detail=str(error))
+
+
+def trace_of(error: BaseException) -> str:
+    """Where a bug was, for one field of one log record."""
+    return "".join(traceback.format_exception(error)[-_TRACE_LINES:])
+
+
+def _reason(word: str) -> StopReason:
+    """The stop reason that a word of the contract names; another word is a bug of ours."""
+    try:
+        return StopReason[word.upper()]
+    except KeyError:
+        raise InvariantViolated(f"{word!r} is no stop reason of the contract") from None

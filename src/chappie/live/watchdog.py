@@ -1,0 +1,88 @@
+"""A thread outside the loop that ends the process when the loop no longer can.
+
+It guards two promises: a loop that does not turn is a stop (`loop_stalled`), and a stop that was
+asked for is over within five seconds. A policy that holds the interpreter's lock in native code
+stops this thread too; then the guardian kills, and without one the dead man's switch fires.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from chappie.model.faults import StopReason
+
+END_WITHIN_S = 4.4
+_LOOK_EVERY_S = 0.1
+_WORDS_WITHIN_S = 0.3
+
+
+class Watchdog:
+    """Started once; then `turned` must be called more often than ``stalled_after_s``."""
+
+    def __init__(
+        self, stalled_after_s: float, last_words: Callable[[StopReason, str], None]
+    ) -> None:
+        """``last_words`` writes down the stop, from this thread; it must not touch the loop."""
+        self._stalled_after_s = stalled_after_s
+        self._last_words = last_words
+        self._turned_at = time.monotonic()
+        self._end_by: float | None = None
+        self._reason = StopReason.OPERATOR
+        self._detail = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._turned_at = time.monotonic()
+        self._thread.start()
+
+    def turned(self) -> None:
+        """The loop turns."""
+        self._turned_at = time.monotonic()
+
+    def end_within_bounds(self, reason: StopReason, detail: str) -> None:
+        """From now on the process has `END_WITHIN_S` to end; the first call counts.
+
+        Safe in a signal handler: it only assigns.
+        """
+        if self._end_by is None:
+            self._reason = reason
+            self._detail = detail
+            self._end_by = time.monotonic() + END_WITHIN_S
+
+    def decided(self, reason: StopReason, detail: str) -> None:
+        """The stop has its reason: it is what the watchdog exits with, should it have to."""
+        self.end_within_bounds(reason, detail)
+        self._reason = reason
+        self._detail = detail
+
+    def dismiss(self) -> None:
+        """The process ends by itself; for tests, which go on."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        look_every_s = min(_LOOK_EVERY_S, self._stalled_after_s / 4)
+        while not self._over.wait(look_every_s):
+            now = time.monotonic()
+            if self._end_by is not None:
+                if now >= self._end_by:
+                    self._end(self._reason, self._detail or "the stop took too long")
+            elif now - self._turned_at > self._stalled_after_s:
+                self._end(
+                    StopReason.LOOP_STALLED,
+                    f"the loop has not turned for {now - self._turned_at:.1f} s",
+                )
+
+    def _end(self, reason: StopReason, detail: str) -> None:
+        # In a thread of their own and only so long: a disk that hangs must not keep us, and
+        # an exception there ends nothing but the words.
+        words = threading.Thread(target=self._say, args=(reason, detail), daemon=True)
+        words.start()
+        words.join(_WORDS_WITHIN_S)
+        os._exit(reason.value)
+
+    def _say(self, reason: StopReason, detail: str) -> None:
+        with contextlib.suppress(Exception):
+            self._last_words(reason, detail)

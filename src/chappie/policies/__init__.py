@@ -1,0 +1,1 @@
+"""The built-in policies: a view in, a target out."""
