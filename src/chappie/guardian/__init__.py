@@ -1,0 +1,1 @@
+"""The guardian: starts and watches the trader, cancels what it leaves, serves the operator."""
