@@ -1,0 +1,1 @@
+"""The command line: every command, the configuration in its layers, the live view."""

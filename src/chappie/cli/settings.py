@@ -1,0 +1,434 @@
+"""The configuration in its layers: flag, environment, file, default; each value with its source.
+
+Anything unknown, of the wrong type or impossible is a `ConfigProblem`: one line that names where
+it stands, the key, and what is accepted. Only `bot.allow_trade` never stops the start: whatever
+is not exactly true or false counts as false, and is warned about.
+"""
+
+import argparse
+import difflib
+import hashlib
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from chappie.live.log import printable
+from chappie.model.config import Config, ConfigError, check
+
+DEFAULT_FILE = "chappie.toml"
+EXIT_CODE = 64
+ALLOW_TRADE = "bot.allow_trade"
+# Values that may hold a token or password: never shown, and hashed only.
+_SECRET_KEYS = ("alerts.urls",)
+_PREFIX = "CHAPPIE_"
+_FILE_BYTES_MAX = 1024 * 1024
+_SHOWN_MAX = 60
+_INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
+# Environment names with the prefix that are not configuration.
+_OTHER_NAMES = (
+    "CHAPPIE_API_KEY",
+    "CHAPPIE_API_SECRET",
+    "CHAPPIE_API_KEY_FILE",
+    "CHAPPIE_API_SECRET_FILE",
+    "CHAPPIE_GUARDIAN_FD",
+)
+
+
+class ConfigProblem(Exception):
+    """The configuration cannot be run. The message is the one line for the operator."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The effective configuration, where each value came from, and what was doubtful."""
+
+    config: Config
+    sources: dict[str, str]
+    file: str | None
+    warnings: tuple[str, ...]
+
+    @property
+    def is_bare(self) -> bool:
+        """Nobody said anything: every value is its default."""
+        return self.file is None and all(source == "default" for source in self.sources.values())
+
+    def effective(self) -> dict[str, object]:
+        """Each key with its value and source, as the log shows it at start: no secrets."""
+        values = _flat(self.config)
+        return {
+            key: {
+                "value": _masked(key, values[key]),
+                "source": self.sources.get(key, "default"),
+            }
+            for key in KEYS
+        }
+
+    def hash(self) -> str:
+        return config_hash(self.config)
+
+    def problem(self, error: ConfigError) -> ConfigProblem:
+        """An impossible value, said with the place that it came from."""
+        return _located(error, self.sources)
+
+
+class _Key(msgspec.Struct, frozen=True):
+    """One key of the configuration: its type and its default."""
+
+    kind: object
+    default: object
+
+    @property
+    def accepted(self) -> str:
+        if get_origin(self.kind) is Literal:
+            return "one of " + ", ".join(get_args(self.kind))
+        return _ACCEPTED[self.kind]
+
+
+_ACCEPTED: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    tuple[str, ...]: 'an array of strings, such as ["json://127.0.0.1:9000/"]',
+}
+
+
+def _keys(section: type, prefix: str) -> Iterator[tuple[str, _Key]]:
+    default = section()
+    for name, kind in get_type_hints(section).items():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield from _keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _Key(kind, getattr(default, name))
+
+
+KEYS: dict[str, _Key] = dict(_keys(Config, ""))
+"""Every key of the contract by its dotted name, in the contract's order."""
+
+_SECTIONS = tuple(
+    dict.fromkeys(
+        ".".join(parts[:depth])
+        for parts in (key.split(".") for key in KEYS)
+        for depth in range(1, len(parts))
+    )
+)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The two flags that every command has."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"configuration file (default: {DEFAULT_FILE} in the working folder, if there)",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="set one value; may be repeated, and wins over environment and file",
+    )
+
+
+def load(
+    config_file: str | None,
+    sets: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path | None = None,
+) -> Settings:
+    """Read every layer. Raises `ConfigProblem` for the first thing that is wrong.
+
+    ``folder`` is the working folder, where the default file is looked for.
+    """
+    warnings: list[str] = []
+    path, named = _file_path(config_file, folder or Path())
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    # From the weakest to the strongest: a later layer overrides.
+    layers = []
+    if path is not None:
+        layers.append((named, _from_file(path, named, warnings)))
+    layers.append(("environment", _from_environment(environ, warnings)))
+    layers.append(("--set", _from_flags(sets, warnings)))
+    for source, layer in layers:
+        for key, value in layer.items():
+            values[key] = value
+            sources[key] = f"{source} {_env_name(key)}" if source == "environment" else source
+    config = msgspec.convert(_nested(values), Config)
+    try:
+        _check_urls(config)
+        check(config)
+        _check_more(config)
+    except ConfigError as error:
+        raise _located(error, sources) from None
+    return Settings(config, sources, named if path is not None else None, tuple(warnings))
+
+
+def config_hash(config: Config) -> str:
+    """A short fingerprint of the effective configuration."""
+    canonical = msgspec.json.encode(dict(sorted(_flat(config).items())))
+    return hashlib.sha256(canonical).hexdigest()[:12]
+
+
+# --- the file
+
+
+def _file_path(config_file: str | None, folder: Path) -> tuple[Path | None, str]:
+    """The file to read and how to call it; None when there is none and none was named."""
+    if config_file is not None:
+        path = folder / config_file
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise ConfigProblem(f"{_shown_text(config_file)}: this configuration file {what}")
+        return path, config_file
+    path = folder / DEFAULT_FILE
+    return (path, DEFAULT_FILE) if path.is_file() else (None, "")
+
+
+def _from_file(path: Path, named: str, warnings: list[str]) -> dict[str, object]:
+    named = _shown_text(named)
+    try:
+        if path.stat().st_size > _FILE_BYTES_MAX:
+            raise ConfigProblem(f"{named}: larger than {_FILE_BYTES_MAX} bytes")
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigProblem(f"{named}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigProblem(f"{named}: not UTF-8 text, at byte {error.start}") from error
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigProblem(f"{named}: not valid TOML: {_shown_text(str(error), 200)}") from None
+    except RecursionError:
+        raise ConfigProblem(f"{named}: not valid TOML: nested too deeply") from None
+    found: dict[str, object] = {}
+    for key, value in _leaves(tables, "", named):
+        if key == ALLOW_TRADE:
+            found[key] = _allow_trade(value, named, warnings)
+        else:
+            found[key] = _typed(key, value, named)
+    return found
+
+
+def _leaves(table: Mapping[str, object], prefix: str, named: str) -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if key in KEYS:
+            yield key, value
+        elif key in _SECTIONS:
+            if not isinstance(value, dict):
+                raise ConfigProblem(f"{named}: {key} is a section, not a value; {_lists(key)}")
+            yield from _leaves(value, f"{key}.", named)
+        else:
+            raise ConfigProblem(f"{named}: {_unknown(key)}")
+
+
+# --- the environment and the flags
+
+
+def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in sorted(environ):
+        if not name.startswith(_PREFIX) or name in _OTHER_NAMES:
+            continue
+        place = f"environment {_shown_text(name)}"
+        if "__" not in name:
+            if name.removeprefix(_PREFIX).split("_")[0].lower() in _SECTIONS:
+                warnings.append(
+                    f"{place}: not used; sections and keys are parted by two underscores, "
+                    f"such as {_env_name(ALLOW_TRADE)}"
+                )
+            continue
+        key = name.removeprefix(_PREFIX).replace("__", ".").lower()
+        if key not in KEYS or _env_name(key) != name:
+            raise ConfigProblem(f"{place}: {_unknown(key)}")
+        found[key] = _from_text(key, environ[name], place, warnings)
+    return found
+
+
+def _from_flags(sets: Sequence[str], warnings: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for argument in sets:
+        key, mark, text = argument.partition("=")
+        key = key.strip()
+        if not mark:
+            raise ConfigProblem(
+                f"--set {_shown_text(argument)}: accepted is section.key=value, "
+                f"such as {ALLOW_TRADE}=true"
+            )
+        if key not in KEYS:
+            raise ConfigProblem(f"--set: {_unknown(key)}")
+        found[key] = _from_text(key, text, "--set", warnings)
+    return found
+
+
+def _from_text(key: str, text: str, place: str, warnings: list[str]) -> object:
+    """A value that came as text, read as its key's type."""
+    if key == ALLOW_TRADE:
+        return _allow_trade({"true": True, "false": False}.get(text, text), place, warnings)
+    kind = KEYS[key].kind
+    if kind is str or get_origin(kind) is Literal:
+        return _typed(key, text, place)
+    if kind is bool:
+        return _typed(key, {"true": True, "false": False}.get(text, text), place)
+    if kind is int:
+        return _typed(key, int(text) if _INTEGER.fullmatch(text) else text, place)
+    if kind is float:
+        try:
+            return _typed(key, float(text), place)
+        except ValueError:
+            return _typed(key, text, place)
+    try:
+        # One value of TOML; the line would otherwise be free to hold more.
+        value = tomllib.loads(f"value = {text}")["value"] if "\n" not in text else text
+    except tomllib.TOMLDecodeError:
+        value = text
+    return _typed(key, value, place)
+
+
+# --- values
+
+
+def _typed(key: str, value: object, place: str) -> object:
+    """The value as its key's type, or a `ConfigProblem` that says what is accepted."""
+    expected = KEYS[key]
+    kind = expected.kind
+    if get_origin(kind) is Literal:
+        fits = isinstance(value, str) and value in get_args(kind)
+    elif kind is tuple[str, ...] or get_origin(kind) is tuple:
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    elif kind is float:
+        # A truth value is an int to Python; a whole number is a good number of seconds.
+        fits = type(value) in (int, float) and math.isfinite(float(str(value)))
+    else:
+        fits = type(value) is kind
+    if not fits:
+        raise ConfigProblem(
+            f"{place}: {key} = {_shown(key, value)}: accepted is {expected.accepted}"
+        )
+    if kind is float:
+        return float(str(value))
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigProblem(f"{place}: {key}: accepted is a whole number of at most 63 bits")
+    return value
+
+
+def _allow_trade(value: object, place: str, warnings: list[str]) -> bool:
+    if value is True or value is False:
+        return bool(value)
+    warnings.append(
+        f"{place}: {ALLOW_TRADE} = {_shown(ALLOW_TRADE, value)} is neither true nor false: "
+        "it counts as false, nothing will be traded"
+    )
+    return False
+
+
+def _check_urls(config: Config) -> None:
+    """Credentials do not belong into urls; said without showing the url."""
+    for key, url in (
+        ("venue.rest_url", config.venue.rest_url),
+        ("venue.ws_url", config.venue.ws_url),
+    ):
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            raise ConfigError(
+                key,
+                "holds a user name or password; accepted is a url without them, credentials come "
+                "from CHAPPIE_API_KEY and CHAPPIE_API_SECRET",
+            )
+        if not url.isascii() or not url.isprintable():
+            raise ConfigError(key, "accepted is a url of printable ASCII characters")
+
+
+def _check_more(config: Config) -> None:
+    """Combinations that only this side of the configuration knows."""
+    if config.bot.policy == "cycle" and config.policy.cycle.qty > config.bot.max_position:
+        raise ConfigError(
+            "policy.cycle.qty",
+            f"{config.policy.cycle.qty} exceeds bot.max_position = {config.bot.max_position}",
+        )
+    if config.supervisor.heartbeat_timeout_s <= config.feed.check_every_s:
+        raise ConfigError(
+            "supervisor.heartbeat_timeout_s",
+            f"{config.supervisor.heartbeat_timeout_s} must exceed feed.check_every_s = "
+            f"{config.feed.check_every_s}: the trader beats that often",
+        )
+
+
+def _located(error: ConfigError, sources: Mapping[str, str]) -> ConfigProblem:
+    place = sources.get(error.key, "default")
+    if place == "default":
+        # The value that made the combination impossible stands with another key.
+        others = [sources[key] for key in KEYS if key in sources and key in error.accepted]
+        place = others[0] if others else place
+    return ConfigProblem(_shown_text(f"{place}: {error.key}: {error.accepted}", 400))
+
+
+# --- words
+
+
+def _unknown(key: str) -> str:
+    """That a key does not exist, and which do where it stands."""
+    section = key.rpartition(".")[0]
+    while section and section not in _SECTIONS:
+        section = section.rpartition(".")[0]
+    near = difflib.get_close_matches(key, [*KEYS, *_SECTIONS], n=1, cutoff=0.7)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    return f"unknown key {_shown_text(key)}{guess}; {_lists(section)}"
+
+
+def _lists(section: str) -> str:
+    if not section:
+        return "accepted sections are " + ", ".join(s for s in _SECTIONS if "." not in s)
+    inside = [key for key in (*KEYS, *_SECTIONS) if key.rpartition(".")[0] == section]
+    return f"accepted in [{section}] are " + ", ".join(key.rpartition(".")[2] for key in inside)
+
+
+def _shown(key: str, value: object) -> str:
+    if key in _SECRET_KEYS:
+        return "***"
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return _shown_text(text)
+
+
+def _shown_text(text: str, limit: int = _SHOWN_MAX) -> str:
+    text = printable(text)
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _masked(key: str, value: object) -> object:
+    if key in _SECRET_KEYS and isinstance(value, (list, tuple)):
+        schemes = (str(item).partition("://") for item in value)
+        return [f"{scheme}://***" if mark else "***" for scheme, mark, _ in schemes]
+    return value
+
+
+def _env_name(key: str) -> str:
+    return _PREFIX + key.replace(".", "__").upper()
+
+
+def _flat(config: Config) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key in KEYS:
+        value: object = config
+        for name in key.split("."):
+            value = getattr(value, name)
+        found[key] = value
+    return found
+
+
+def _nested(values: Mapping[str, object]) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        table = tree
+        for section in sections:
+            inner = table.setdefault(section, {})
+            assert isinstance(inner, dict)
+            table = inner
+        table[name] = value
+    return tree

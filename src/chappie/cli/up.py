@@ -1,0 +1,199 @@
+"""`chappie up`: the guardian, which starts, watches and restarts the trader until asked to end."""
+
+import argparse
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from chappie.cli import settings
+from chappie.cli.embedded import EmbeddedVenue
+from chappie.cli.live_view import Lines, Terminal
+from chappie.cli.settings import ConfigProblem, Settings
+from chappie.guardian.api import Api, PortTakenError, bind
+from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.instance import Lock, NotAloneError
+from chappie.guardian.outlet import Display, Outlet
+from chappie.guardian.shown import Shown
+from chappie.model.config import Config
+from chappie.model.faults import StopReason
+
+_CREDENTIALS = ("CHAPPIE_API_KEY", "CHAPPIE_API_SECRET")
+_URLS = ("venue.rest_url", "venue.ws_url")
+_POLICY = "bot.policy"
+_DEFAULT_POLICY = "cycle"
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class _AskedToEnd(BaseException):
+    """A signal came before there was a loop to take it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    settings.add_config_arguments(parser)
+    parser.add_argument(
+        "--for",
+        type=_seconds,
+        dest="for_s",
+        metavar="SECONDS",
+        help="end by itself after so many seconds, with exit code 0",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until asked to end (0); what cannot be started is one line and its code."""
+    _take_signals(_asked)
+    try:
+        ended, stuck = _run(args)
+    except ConfigProblem as problem:
+        ended, stuck = Ended(settings.EXIT_CODE, str(problem)), False
+    except NotAloneError as other:
+        ended, stuck = Ended(StopReason.NOT_ALONE.value, str(other)), False
+    except (_AskedToEnd, KeyboardInterrupt):
+        ended, stuck = Ended(0), False
+    # Everything is gone by now; a late signal must not change the code.
+    _take_signals(signal.SIG_IGN)
+    if ended.line:
+        # Nobody may be there to read it any more.
+        with contextlib.suppress(OSError):
+            print(ended.line, file=sys.stderr)
+    if stuck:
+        # A terminal that takes nothing would hold the ordinary exit for ever.
+        os._exit(ended.code)
+    _let_go_of_a_lost_terminal()
+    return ended.code
+
+
+def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
+    chosen, sets = _choose(args)
+    config = chosen.config
+    state_dir = Path(config.state.dir)
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = Lock(state_dir)
+        lock.take()
+    except OSError as error:
+        raise ConfigProblem(
+            f"{chosen.sources.get('state.dir', 'default')}: state.dir: {state_dir} "
+            f"cannot be written: {error.strerror}; accepted is a folder that can"
+        ) from error
+    with contextlib.closing(lock):
+        try:
+            listening = bind(config.operator.host, config.operator.port)
+        except PortTakenError as error:
+            raise ConfigProblem(
+                f"{chosen.sources.get('operator.port', 'default')}: operator.port: {error}; "
+                "accepted is a free port, or 0 to pick one"
+            ) from None
+
+        def make_api(look: Callable[[], Shown]) -> Api:
+            return Api(listening, look, config.supervisor.heartbeat_timeout_s)
+
+        venue = EmbeddedVenue(state_dir) if _embeds(config) else None
+        plan = Plan(
+            config=config,
+            config_hash=chosen.hash(),
+            state_dir=state_dir,
+            command=_command(args.config, sets),
+            env=_trader_env(os.environ, embedded=venue is not None),
+            for_s=args.for_s,
+            effective=chosen.effective(),
+            warnings=chosen.warnings,
+        )
+        display: Display = Terminal() if _on_terminal() else Lines()
+        return asyncio.run(_guard(plan, make_api, display, venue))
+
+
+async def _guard(
+    plan: Plan,
+    make_api: Callable[[Callable[[], Shown]], Api],
+    display: Display,
+    venue: EmbeddedVenue | None,
+) -> tuple[Ended, bool]:
+    loop = asyncio.get_running_loop()
+
+    def display_gone() -> None:
+        loop.call_soon_threadsafe(guardian.ask_to_end, "the terminal went away")
+
+    outlet = Outlet(plan.state_dir, display, display_gone)
+    guardian = Guardian(plan, make_api, outlet, venue)
+    ended = await guardian.run()
+    return ended, outlet.is_stuck
+
+
+def _choose(args: argparse.Namespace) -> tuple[Settings, tuple[str, ...]]:
+    """The settings, and the ``--set`` arguments that give the trader the same ones.
+
+    Where nobody chose a policy and the venue is our own, `up` runs ``cycle``: it shows what a
+    bot does. On a venue of somebody else's the default stays ``hold``.
+    """
+    chosen = settings.load(args.config, args.sets, os.environ)
+    sets = tuple(args.sets)
+    if chosen.file is None and _POLICY not in chosen.sources and _embeds(chosen.config):
+        sets = (*sets, f"{_POLICY}={_DEFAULT_POLICY}")
+        chosen = settings.load(args.config, sets, os.environ)
+        chosen = msgspec.structs.replace(
+            chosen, sources={**chosen.sources, _POLICY: "default of up"}
+        )
+    if _embeds(chosen.config):
+        # The embedded venue's urls reach the trader by environment; a flag would override them.
+        sets = tuple(text for text in sets if text.partition("=")[0].strip() not in _URLS)
+    return chosen, sets
+
+
+def _embeds(config: Config) -> bool:
+    return config.venue.kind == "simulated" and not config.venue.rest_url
+
+
+def _command(config_file: str | None, sets: Sequence[str]) -> tuple[str, ...]:
+    named = ("--config", config_file) if config_file is not None else ()
+    given = [part for text in sets for part in ("--set", text)]
+    return (sys.executable, "-m", "chappie", "trade", *named, *given)
+
+
+def _trader_env(environ: "os._Environ[str]", *, embedded: bool) -> dict[str, str]:
+    """Ours; on the embedded venue without any credentials but the demo account's."""
+    hidden = tuple(name + tail for name in _CREDENTIALS for tail in ("", "_FILE"))
+    return {name: value for name, value in environ.items() if not (embedded and name in hidden)}
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _let_go_of_a_lost_terminal() -> None:
+    """What could not be written to a terminal that went away would fail the exit itself (120)."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _asked(number: int, frame: FrameType | None) -> None:
+    raise _AskedToEnd(signal.Signals(number).name)
+
+
+def _take_signals(taker: "Callable[[int, FrameType | None], None] | signal.Handlers") -> None:
+    for number in _SIGNALS:
+        # Under nohup a hang-up is ignored on purpose; keep it so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, taker)
