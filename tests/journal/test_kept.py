@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chappie.journal.framing import HEAD_BYTES, JournalError, seal
+from chappie.journal.framing import HEAD_BYTES, JournalError, framed
 from chappie.journal.kept import KeptLog
 from chappie.model.enums import OrdType, Side, TimeInForce
 from chappie.model.orders import NewOrder
@@ -103,9 +103,7 @@ def test_a_record_of_a_newer_version_refuses_to_start_rather_than_forget_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "kept.log"
-    newer = bytearray(HEAD_BYTES) + b"\x92\xa7Unheard\x01"
-    seal(newer)
-    path.write_bytes(newer)
+    path.write_bytes(framed(b"\x92\xa7Unheard\x01"))
     with pytest.raises(JournalError, match="newer version"):
         KeptLog(path)
 

@@ -29,11 +29,9 @@ def failed(path: Path, error: OSError) -> JournalError:
     return JournalError(f"{path}: {error.strerror or error}")
 
 
-def seal(buffer: bytearray) -> None:
-    """Write the head of a frame into the first `HEAD_BYTES` of a buffer that holds its payload."""
-    # The view is dropped before returning: a living one would forbid resizing the buffer.
-    crc = zlib.crc32(memoryview(buffer)[HEAD_BYTES:])
-    _HEAD.pack_into(buffer, 0, len(buffer) - HEAD_BYTES, crc)
+def framed(payload: bytes) -> bytes:
+    """The payload with its head before it. One copy is cheaper than two writes or a gather."""
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 class Torn(msgspec.Struct, frozen=True):

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.journal.framing import HEAD_BYTES, JournalError, failed, seal
+from chappie.journal.framing import JournalError, failed, framed
 from chappie.journal.records import FORMAT, Entry, Header
 from chappie.model.units import At
 
 SUFFIX = ".journal"
 _SEGMENT_BYTES_MAX = 64 * 1024 * 1024
-_BUFFER_BYTES_KEPT = 1024 * 1024
 
 
 class Journal:
@@ -43,7 +42,6 @@ class Journal:
         # At least eight segments fit the bound, so that dropping one never drops most of them.
         self._segment_bytes = max(1, min(_SEGMENT_BYTES_MAX, max_bytes // 8))
         self._encoder = msgspec.msgpack.Encoder()
-        self._buffer = bytearray(4096)
         self._fd = -1
         self._size = 0
         self._segment = 0
@@ -58,19 +56,9 @@ class Journal:
 
     def append(self, at: At, entry: Entry) -> None:
         """Write one record. Raises `JournalError`, with the file as it was before."""
-        buffer = self._buffer
-        self._encoder.encode_into((at, entry), buffer, HEAD_BYTES)
-        seal(buffer)
-        size = len(buffer)
-        try:
-            written = os.write(self._fd, buffer)
-        except OSError as error:
-            raise failed(self.path, error) from error
-        if written != size:
-            finish_write(self.path, self._fd, buffer, written, self._size)
-        self._size += size
-        if size > _BUFFER_BYTES_KEPT:
-            self._buffer = bytearray(4096)
+        frame = framed(self._encoder.encode((at, entry)))
+        write_whole(self.path, self._fd, frame, self._size)
+        self._size += len(frame)
         if self._size >= self._segment_bytes:
             self._next_segment(at)
 
@@ -102,16 +90,9 @@ class Journal:
             self._config,
             self._policy_period_s,
         )
-        buffer = bytearray(HEAD_BYTES)
-        self._encoder.encode_into((at or At(0, 0), header), buffer, HEAD_BYTES)
-        seal(buffer)
-        try:
-            written = os.write(self._fd, buffer)
-        except OSError as error:
-            raise failed(self.path, error) from error
-        if written != len(buffer):
-            finish_write(self.path, self._fd, buffer, written, 0)
-        self._size = len(buffer)
+        frame = framed(self._encoder.encode((at or At(0, 0), header)))
+        write_whole(self.path, self._fd, frame, 0)
+        self._size = len(frame)
 
     def _drop_oldest(self) -> None:
         while self._older and self._older_bytes + self._segment_bytes > self._max_bytes:
@@ -123,15 +104,16 @@ class Journal:
             self._older_bytes -= size
 
 
-def finish_write(path: Path, fd: int, buffer: bytearray, written: int, start: int) -> None:
-    """Write the rest of a frame that the disk took only in part.
+def write_whole(path: Path, fd: int, frame: bytes, start: int) -> None:
+    """Append a frame as a whole, or leave the file as it was: it ends at ``start``.
 
-    A full disk says so only on the next write. The part is then cut off again, so that the file
-    ends with the last acknowledged record. Raises `JournalError`.
+    A disk that fills up takes a part and says so only on the next write. The part is then cut off
+    again, so that the file ends with the last acknowledged record. Raises `JournalError`.
     """
-    while written < len(buffer):
+    written = 0
+    while written < len(frame):
         try:
-            written += os.write(fd, memoryview(buffer)[written:])
+            written += os.write(fd, memoryview(frame)[written:] if written else frame)
         except OSError as error:
             # Should the cut fail too, the torn frame stays and a reader finds it by its checksum.
             with contextlib.suppress(OSError):
@@ -145,4 +127,4 @@ def segments(folder: Path, epoch: int | None = None) -> list[Path]:
     return sorted(path for path in folder.glob(f"{start}*{SUFFIX}"))
 
 
-__all__ = ["SUFFIX", "Journal", "JournalError", "finish_write", "segments"]
+__all__ = ["SUFFIX", "Journal", "JournalError", "segments", "write_whole"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.journal.framing import HEAD_BYTES, FrameReader, JournalError, Torn, failed, seal
-from chappie.journal.journal import finish_write
+from chappie.journal.framing import FrameReader, JournalError, Torn, failed, framed
+from chappie.journal.journal import write_whole
 from chappie.model.records import Kept
 
 
@@ -25,7 +25,6 @@ class KeptLog:
         """
         self.path = path
         self._encoder = msgspec.msgpack.Encoder()
-        self._buffer = bytearray(HEAD_BYTES)
         try:
             new = not path.exists()
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -40,17 +39,9 @@ class KeptLog:
 
     def append(self, record: Kept) -> None:
         """Write one record and wait until it is durable. Raises `JournalError`."""
-        buffer = self._buffer
-        self._encoder.encode_into(record, buffer, HEAD_BYTES)
-        seal(buffer)
-        size = len(buffer)
-        try:
-            written = os.write(self._fd, buffer)
-        except OSError as error:
-            raise failed(self.path, error) from error
-        if written != size:
-            finish_write(self.path, self._fd, buffer, written, self._size)
-        self._size += size
+        frame = framed(self._encoder.encode(record))
+        write_whole(self.path, self._fd, frame, self._size)
+        self._size += len(frame)
         try:
             # A failed sync is final: the kernel may have dropped the pages, so a second try
             # that succeeds would prove nothing.
