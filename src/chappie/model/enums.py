@@ -63,6 +63,9 @@ class InstrumentState(Enum):
 class Stream(Enum):
     """The streams with a clock of their own, named as the operator API names them."""
 
+    # Members are looked up per market message, and Enum's own hash is a call into Python.
+    __hash__ = object.__hash__
+
     QUOTE = "quote"
     BOOK = "orderBook"
     TRADE = "trade"

@@ -1,0 +1,80 @@
+"""The examples of README and docs run."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from chappie.cli import settings
+from chappie.model.view import Level, Policy, View
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for found, body in FENCE.findall(page.read_text()) if found == language]
+
+
+def test_the_first_command_of_the_readme_runs_and_the_second_tests() -> None:
+    commands = [body.strip() for _, body in FENCE.findall((ROOT / "README.md").read_text())][:2]
+    assert commands == ["bin/chappie up", "bin/test"]
+    for command in commands:
+        program = ROOT / command.split()[0]
+        assert program.stat().st_mode & 0o111, f"{program.name} is not executable"
+
+
+def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
+    examples = blocks(ROOT / "README.md", "toml")
+    assert examples
+    for example in examples:
+        assert tomllib.loads(example)
+        file = tmp_path / "chappie.toml"
+        file.write_text(example)
+        assert settings.load(str(file), [], {}).config.bot.policy == "cycle"
+
+
+VIEW = View(
+    at=0.0,
+    symbol="XBTUSD",
+    bids=(Level(99.0, 100),),
+    asks=(Level(100.0, 100),),
+    last_price=101.0,
+    mark_price=100.0,
+    index_price=101.0,
+    funding_rate=None,
+    position=0,
+    avg_entry_price=None,
+    unrealised=None,
+    max_position=300,
+    lot_size=100,
+)
+
+
+@pytest.mark.parametrize(("page", "wanted"), [("README.md", 100), ("docs/policies.md", 300)])
+def test_the_policies_that_are_shown_decide(page: str, wanted: int) -> None:
+    for example in blocks(ROOT / page, "python"):
+        names: dict[str, object] = {}
+        exec(example, names)
+        made = [
+            value() for value in names.values() if isinstance(value, type) and value is not View
+        ]
+        assert len(made) == 1
+        policy = made[0]
+        assert isinstance(policy, Policy)
+        assert policy.decide(VIEW) == wanted
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:core|live|model|venues|simvenue)/[\w/]+\.py)`", page.read_text()):
+        assert (ROOT / "src/chappie" / name).exists(), f"{page.name} names {name}"
