@@ -76,4 +76,5 @@ class Book:
     def levels(self, side: Side, count: int) -> list[tuple[Ticks, Contracts]]:
         """Up to ``count`` levels of a side (Buy: bids), the best first."""
         keys = self._bids if side is Side.BUY else self._asks
-        return [(Ticks(abs(key)), Contracts(self._sizes[key])) for key in reversed(keys[-count:])]
+        best = reversed(keys[max(0, len(keys) - count) :])
+        return [(Ticks(abs(key)), Contracts(self._sizes[key])) for key in best]

@@ -91,6 +91,7 @@ class After(Enum):
 
     NEVER = "never"
     AT_ONCE = "at once"
+    FEED_SOFT = "feed.soft_stop_after_s"
     FEED_FAULT = "feed.fault_after_s"
     FEED_SYNC = "feed.sync_fault_after_s"
     ORDER_RESOLVE = "orders.resolve_within_s"
@@ -166,7 +167,9 @@ FAULTS: dict[Fault, FaultRow] = {
     Fault.CLOCK_SKEWED: FaultRow(
         Posture.CANCEL_ONLY,
         "the measured offset is back within clock.max_skew_s",
-        After.FEED_FAULT,
+        # Sooner than the faults of the feed: a clock that is wrong from the start also keeps us
+        # from connecting, and the stop has to name the cause.
+        After.FEED_SOFT,
         StopReason.CLOCK_SKEW,
     ),
     Fault.BUDGET_LOW: FaultRow(

@@ -208,14 +208,20 @@ class FillsRead(_Report, frozen=True, gc=False):
 
 
 class PositionRead(_Report, frozen=True, gc=False):
+    """Our position in the symbol; a proven absence of one is a quantity of 0."""
+
     position: PositionSaid
 
 
 class MarginRead(_Report, frozen=True, gc=False):
+    """The account's money in the settlement currency."""
+
     margin: MarginSaid
 
 
 class InstrumentRead(_Report, frozen=True, gc=False):
+    """The terms of the one instrument that was asked for."""
+
     seen: InstrumentSeen
 
 

@@ -93,15 +93,16 @@ def execution_said(row: Row, instrument: Instrument) -> Filled | Funded | None:
     if side is None:
         raise RowRefusedError(WireRefusal.SHAPE, "execution without side")
     price = _number(row, "lastPx")
-    if price is None:
-        raise RowRefusedError(WireRefusal.SHAPE, "execution without lastPx")
+    qty = _need_int(row, "lastQty")
+    if price is None or price <= 0 or qty <= 0:
+        raise RowRefusedError(WireRefusal.SHAPE, f"execution of lastQty {qty} at lastPx {price}")
     return Filled(
         Fill(
             exec_id=_need_text(row, "execID"),
             order_id=_text(row, "orderID") or "",
             cl_ord_id=_text(row, "clOrdID") or "",
             side=side,
-            qty=Contracts(_need_int(row, "lastQty")),
+            qty=Contracts(qty),
             price=instrument.ticks(price),
             cost=Minor(_need_int(row, "execCost")),
             fee=Minor(_need_int(row, "execComm")),
@@ -150,7 +151,7 @@ def instrument_seen(row: Row) -> InstrumentSeen:
         tick_size=Decimal(str(tick)),
         lot_size=lot,
         multiplier=multiplier,
-        is_inverse=bool(row.get("isInverse", False)),
+        is_inverse=_flag(row, "isInverse"),
         settl_currency=_text(row, "settlCurrency") or "XBt",
         max_order_qty=_int(row, "maxOrderQty") or 0,
         max_price=Decimal(str(_number(row, "maxPrice") or 0)),
@@ -252,6 +253,13 @@ def _number(row: Row, name: str) -> float | None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise RowRefusedError(WireRefusal.SHAPE, f"{name} {value!r} is no number")
     return value
+
+
+def _flag(row: Row, name: str) -> bool:
+    value = row.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise RowRefusedError(WireRefusal.SHAPE, f"{name} {value!r} is neither true nor false")
+    return bool(value)
 
 
 def _time(row: Row, name: str) -> int | None:

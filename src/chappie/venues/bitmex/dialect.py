@@ -1,5 +1,6 @@
 """Requests in the venue's spelling, and what its answers say (protocol sections 2 to 5)."""
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from urllib.parse import urlencode
@@ -43,7 +44,12 @@ from chappie.venues.bitmex.wire import Row
 from chappie.venues.interface import Capabilities
 
 _PAGE = 500
+_CURRENCY = "XBt"
+_DETAIL_CHARS = 400
 _TIMEOUT_UNIT = 1000  # cancelAllAfter counts milliseconds
+
+# What a budget header may hold; anything else counts as missing.
+_WHOLE = re.compile(r"\s*-?[0-9]{1,18}\s*")
 
 _decode_rows = msgspec.json.Decoder(list[Row]).decode
 _decode_row = msgspec.json.Decoder(Row).decode
@@ -106,7 +112,7 @@ class BitmexDialect:
         return HttpCall("GET", "/position" + _query(filter=wanted))
 
     def read_margin(self) -> HttpCall:
-        return HttpCall("GET", "/user/margin" + _query(currency="XBt"))
+        return HttpCall("GET", "/user/margin" + _query(currency=_CURRENCY))
 
     # --- requests that change something
 
@@ -164,7 +170,9 @@ class BitmexDialect:
         try:
             return self._success(read, answer.body, instrument), budget
         except (msgspec.DecodeError, UnicodeDecodeError, RowRefusedError, OffTickError) as error:
-            return Unknown(200, f"undecodable answer: {error}"), budget
+            return Unknown(200, f"undecodable answer: {error}"[:_DETAIL_CHARS]), budget
+        except RecursionError:
+            return Unknown(200, "undecodable answer: nested too deep"), budget
         except _ShapeError as error:
             return Unknown(200, str(error)), budget
 
@@ -181,9 +189,18 @@ class BitmexDialect:
         if read is Read.KEY:
             return _key(body)
         if read is Read.MARGIN:
-            return MarginRead(margin_said(_decode_row(body)))
+            row = _decode_row(body)
+            if row.get("currency") != _CURRENCY:
+                raise _ShapeError(f"margin in {row.get('currency')!r}, asked in {_CURRENCY}")
+            return MarginRead(margin_said(row))
         if read is Read.POSITION:
-            rows = [row for row in _decode_rows(body) if row.get("symbol") == self._symbol]
+            rows = _decode_rows(body)
+            # A row without a symbol is no position: it must not be read as having none.
+            if not all("symbol" in row for row in rows):
+                raise _ShapeError("a position without symbol")
+            rows = [row for row in rows if row["symbol"] == self._symbol]
+            if len(rows) > 1:
+                raise _ShapeError(f"{len(rows)} positions in {self._symbol}")
             none = PositionSaid(Contracts(0), Minor(0), None, None, None)
             return PositionRead(position_said(rows[0]) if rows else none)
         assert instrument is not None, "orders and fills are read after the instrument"
@@ -194,6 +211,8 @@ class BitmexDialect:
             return OrdersRead(tuple(order_said(row, instrument) for row in rows))
         if read is Read.FILLS:
             rows = _decode_rows(body)
+            if not all("execID" in row for row in rows):
+                raise _ShapeError("an execution without execID")
             said = [
                 execution_said(row, instrument) for row in rows if row.get("symbol") == self._symbol
             ]
@@ -252,6 +271,8 @@ def _key(body: bytes) -> Outcome:
     rows = _decode_rows(body)
     if not rows:
         raise _ShapeError("no api key in the answer")
+    if not all("id" in row for row in rows):
+        raise _ShapeError("an api key without id")
     # The answer lists every key of the account; ours is the one whose id the shell scrubbed.
     ours = [row for row in rows if row.get("id") == REDACTED]
     granted: list[str] = []
@@ -271,7 +292,7 @@ def _budget(headers: dict[str, str]) -> BudgetSeen:
 
 
 def _whole(text: str | None) -> int | None:
-    if text is None or not text.strip().lstrip("-").isdigit():
+    if text is None or _WHOLE.fullmatch(text) is None:
         return None
     return int(text)
 

@@ -5,6 +5,7 @@ through one generic mirror. Whatever the venue sends, `BitmexSession.receive` an
 and never raises: what it cannot read is `Refused` with a reason, never skipped.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -101,17 +102,20 @@ class BitmexSession:
 
     def resubscribe(self, stream: Stream) -> Sequence[bytes]:
         """Forget the stream's image and ask for a new one."""
+        self._forget(stream)
+        topic = self._topic(stream)
+        return (_command("unsubscribe", [topic]), _command("subscribe", [topic]))
+
+    def ping(self) -> bytes:
+        return b"ping"
+
+    def _forget(self, stream: Stream) -> None:
         if stream is Stream.BOOK:
             self._l2.forget()
         elif stream in self._imaged:
             self._imaged[stream] = False
         else:
             self._mirrors[stream].forget()
-        topic = self._topic(stream)
-        return (_command("unsubscribe", [topic]), _command("subscribe", [topic]))
-
-    def ping(self) -> bytes:
-        return b"ping"
 
     def _topic(self, stream: Stream) -> str:
         return _TOPIC[stream].format(symbol=self._symbol)
@@ -135,37 +139,49 @@ class BitmexSession:
     ) -> Sequence[Report]:
         """Whatever is wrong with a frame becomes one `Refused`."""
         if len(payload) > MAX_FRAME_BYTES:
-            return (Refused(WireRefusal.TOO_LARGE, stream, f"{len(payload)} bytes"),)
+            return self._refused(WireRefusal.TOO_LARGE, stream, f"{len(payload)} bytes")
         try:
             return read(payload)
         except msgspec.ValidationError as error:
             text = str(error)
             why = WireRefusal.UNKNOWN_ENUM if "enum value" in text else WireRefusal.SHAPE
-            return (Refused(why, stream, f"{text}: {_excerpt(payload)}"),)
+            return self._refused(why, stream, f"{text}: {_excerpt(payload)}")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return (Refused(WireRefusal.NOT_JSON, stream, f"{error}: {_excerpt(payload)}"),)
+            return self._refused(WireRefusal.NOT_JSON, stream, f"{error}: {_excerpt(payload)}")
+        except RecursionError:
+            # The decoder's own answer to brackets without end.
+            return self._refused(WireRefusal.SHAPE, stream, f"nested too deep: {_excerpt(payload)}")
+        except RowRefusedError as error:
+            return self._refused(error.why, stream, error.detail)
         except OffTickError as error:
-            return (Refused(WireRefusal.OFF_TICK, stream, str(error)),)
+            return self._refused(WireRefusal.OFF_TICK, stream, str(error))
+
+    def _refused(self, why: WireRefusal, stream: Stream | None, detail: str) -> Sequence[Report]:
+        """One refusal; a stream that lost a message holds nothing true until its next image."""
+        if stream is not None:
+            self._forget(stream)
+        return (Refused(why, stream, detail[: 2 * _DETAIL_CHARS]),)
 
     def _book_frame(self, payload: bytes) -> Sequence[Report]:
         frame = decode_l2(payload)
         symbol = self._symbol
         for row in frame.data:
             if row.symbol != symbol:
-                return (Refused(WireRefusal.FOREIGN_SYMBOL, None, f"orderBookL2 {row.symbol}"),)
+                return self._refused(WireRefusal.FOREIGN_SYMBOL, None, f"orderBookL2 {row.symbol}")
         if not frame.data and frame.action != "partial":
             return ()
         return (self._l2.apply(frame),)
 
     def _quote_frame(self, payload: bytes) -> Sequence[Report]:
         frame = decode_quote(payload)
+        for row in frame.data:
+            if row.symbol != self._symbol:
+                return self._refused(WireRefusal.FOREIGN_SYMBOL, None, f"quote {row.symbol}")
         marker = self._insert_only(Stream.QUOTE, frame.action, _QUOTE_ADVANCED)
         if not frame.data:
             return (marker,) if frame.action == "partial" else ()
         # Rows of one message are consecutive states: the last one holds.
         row = frame.data[-1]
-        if row.symbol != self._symbol:
-            return (Refused(WireRefusal.FOREIGN_SYMBOL, None, f"quote {row.symbol}"),)
         if not isinstance(marker, (Advanced, ImageApplied)):
             return (marker,)
         ticks = self._scale.ticks
@@ -180,15 +196,16 @@ class BitmexSession:
 
     def _trade_frame(self, payload: bytes) -> Sequence[Report]:
         frame = decode_trade(payload)
+        for row in frame.data:
+            if row.symbol != self._symbol:
+                return self._refused(WireRefusal.FOREIGN_SYMBOL, None, f"trade {row.symbol}")
         marker = self._insert_only(Stream.TRADE, frame.action, _TRADE_ADVANCED)
         if not isinstance(marker, Advanced):
             return (marker,)
         reports: list[Report] = [marker]
         for row in frame.data:
-            if row.symbol != self._symbol:
-                return (Refused(WireRefusal.FOREIGN_SYMBOL, None, f"trade {row.symbol}"),)
             if not row.side:
-                return (Refused(WireRefusal.SHAPE, Stream.TRADE, "trade without side"),)
+                return self._refused(WireRefusal.SHAPE, Stream.TRADE, "trade without side")
             reports.append(
                 TradeSeen(
                     Side.BUY if row.side == "Buy" else Side.SELL,
@@ -219,18 +236,21 @@ class BitmexSession:
         if frame.subscribe is not None:
             stream = stream_of_topic(frame.subscribe)
             if stream is None:
-                return (Refused(WireRefusal.UNKNOWN_TABLE, None, f"subscribed {frame.subscribe}"),)
+                topic = f"subscribed {frame.subscribe}"
+                return self._refused(WireRefusal.UNKNOWN_TABLE, None, topic)
             if frame.success is not True:
                 return (SubscriptionRefused(stream, f"success {frame.success}"),)
             return (Subscribed(stream),)
+        if frame.success is False:
+            return (VenueComplained(frame.status, _excerpt(payload)),)
         if frame.unsubscribe is not None or frame.success is not None:
             return ()
-        return (Refused(WireRefusal.SHAPE, None, _excerpt(payload)),)
+        return self._refused(WireRefusal.SHAPE, None, _excerpt(payload))
 
     def _table_frame(self, table: str, payload: bytes) -> Sequence[Report]:
         stream = STREAM_OF_TABLE.get(table)
         if stream is None:
-            return (Refused(WireRefusal.UNKNOWN_TABLE, None, f"table {table!r}"),)
+            return self._refused(WireRefusal.UNKNOWN_TABLE, None, f"table {table!r}")
         if stream is Stream.BOOK:
             return self._guarded(self._book_frame, payload, stream)
         if stream is Stream.QUOTE:
@@ -241,18 +261,13 @@ class BitmexSession:
 
     def _mirrored(self, stream: Stream, payload: bytes) -> Sequence[Report]:
         frame = decode_table(payload)
-        mirror = self._mirrors[stream]
-        what, rows = mirror.apply(frame.action, frame.keys, frame.data)
+        what, rows = self._mirrors[stream].apply(frame.action, frame.keys, frame.data)
         reports: list[Report] = [] if what is None else [what]
         read = self._rows[stream]
-        try:
-            for row in rows:
-                said = read(row)
-                if said is not None:
-                    reports.append(said)
-        except RowRefusedError as error:
-            mirror.forget()
-            return (Refused(error.why, stream, f"{frame.table}: {error.detail}"),)
+        for row in rows:
+            said = read(row)
+            if said is not None:
+                reports.append(said)
         return reports
 
     def _instrument_row(self, row: Row) -> Report | None:
@@ -299,12 +314,14 @@ def _refusal(status: int | None, error: str, request: object) -> Report:
         args = request.get("args")
         topics = [args] if isinstance(args, str) else args if isinstance(args, list) else []
         named = [topic for topic in topics if isinstance(topic, str)]
-        # The whole list that was sent is echoed; the text names the topic at fault, if any does.
-        blamed = [t for t in named if t in error or t.partition(":")[0] in error.split(" ")]
+        # The whole list that was sent is echoed; the text names the topic at fault, if any does,
+        # as in "Unknown table: order" and "already subscribed to this topic:instrument."
+        words = [word.removeprefix("topic:") for word in re.findall(r"[\w:]+", error)]
+        blamed = [t for t in named if t in words or t.partition(":")[0] in words]
         candidates = blamed or (named if len(named) == 1 else [])
         stream = stream_of_topic(candidates[0]) if candidates else None
-        return SubscriptionRefused(stream, f"{status or ''} {error}".strip())
-    return VenueComplained(status, error)
+        return SubscriptionRefused(stream, f"{status or ''} {error}".strip()[:_DETAIL_CHARS])
+    return VenueComplained(status, error[:_DETAIL_CHARS])
 
 
 def _excerpt(payload: bytes) -> str:

@@ -16,6 +16,7 @@ from chappie.model.reports import (
     Report,
     WireRefusal,
 )
+from chappie.venues.bitmex.columns import RowRefusedError
 from chappie.venues.bitmex.wire import L2Frame, Row
 
 BOOK_ADVANCED = Advanced(Stream.BOOK)
@@ -25,9 +26,10 @@ BOOK_EARLY = EarlyDropped(Stream.BOOK)
 # An id names a level within a symbol; a level that changes side is deleted and inserted anew.
 _L2_KEYS = ({"symbol", "id", "side"}, {"symbol", "id"})
 
-# A product of a price and ticks-per-unit that is whole but for float noise (prices stay below
-# 1e7 and ticks above 1e-8, so the noise stays below 1e-6).
+# A product of a price and ticks-per-unit that is whole but for float noise: three roundings of
+# 2**-53 each stay below 4e-5 up to 1e11 ticks, which no listed contract comes near.
 _OFF_TICK = 1e-4
+_TICKS_MAX = 1e11
 
 
 class TickScale:
@@ -42,13 +44,14 @@ class TickScale:
     def ticks(self, price: float) -> int:
         """Raises `OffTickError`."""
         steps = price * self.per_unit
-        whole = round(steps)
-        if abs(steps - whole) > _OFF_TICK:
-            raise OffTickError(
-                f"{self._instrument.symbol}: price {price} is no multiple of "
-                f"{self._instrument.tick_size}"
-            )
-        return whole
+        if 0.5 < steps < _TICKS_MAX:
+            whole = round(steps)
+            if abs(steps - whole) <= _OFF_TICK:
+                return whole
+        raise OffTickError(
+            f"{self._instrument.symbol}: price {price} is no positive multiple of "
+            f"{self._instrument.tick_size}"
+        )
 
 
 class L2Mirror:
@@ -124,6 +127,7 @@ class L2Mirror:
         """Apply the rows in order; what is wrong, in words, or None."""
         book = self.book
         if frame.action == "update":
+            per_unit = self._scale.per_unit
             for row in frame.data:
                 key = level.get(row.id)
                 if key is None:
@@ -133,7 +137,9 @@ class L2Mirror:
                     return f"update of level {row.id} to size {size}"
                 if (key > 0) is not (row.side == "Buy"):
                     return f"level {row.id} changed side in an update"
-                if row.price is not None and self._scale.ticks(row.price) != abs(key):
+                price = row.price
+                # Off-tick prices fail here as well: no level stands between two ticks.
+                if price is not None and abs(price * per_unit - abs(key)) > _OFF_TICK:
                     return f"level {row.id} changed price in an update"
                 book.resize(key, size)
         elif frame.action == "insert":
@@ -182,7 +188,8 @@ class TableMirror:
     ) -> tuple[Report | None, list[Row]]:
         """What happened to the table, and the full rows after it.
 
-        The report is None for an increment without rows: it is no evidence of anything.
+        The report is None for an increment without rows: it is no evidence of anything. Raises
+        `RowRefusedError` for a row that has no usable key.
         """
         if action == "partial":
             self.forget()
@@ -197,6 +204,11 @@ class TableMirror:
         if not rows:
             return None, []
         if not self._keys:
+            if action != "insert":
+                # Without keys there is no row to merge it into, and alone it would be read as a
+                # whole row: a position without currentQty as a position of zero.
+                self.forget()
+                return Inconsistent(self.stream, f"{action} in a table without keys"), []
             return Advanced(self.stream), rows
         full = []
         for row in rows:
@@ -220,11 +232,25 @@ class TableMirror:
 
     def _key(self, row: Row) -> tuple[object, ...]:
         assert self._keys is not None
-        return tuple(row.get(name) for name in self._keys)
+        key = tuple(row.get(name) for name in self._keys)
+        if key and (
+            all(value is None for value in key)
+            or any(isinstance(value, (list, dict)) for value in key)
+        ):
+            raise RowRefusedError(
+                WireRefusal.UNKNOWN_KEYS, f"{self.stream.value} row with keys {key} at {self._keys}"
+            )
+        return key
 
     def _prune(self) -> None:
-        """Forget the oldest finished rows; terminal orders are never deleted by the venue."""
+        """Forget the oldest finished rows: the venue never deletes terminal orders, and no
+        execution ever changes.
+        """
         excess = len(self._rows) - self._bound // 2
-        finished = [key for key, row in self._rows.items() if row.get("leavesQty") == 0]
+        finished = [
+            key
+            for key, row in self._rows.items()
+            if self.stream is Stream.EXECUTION or row.get("leavesQty") == 0
+        ]
         for key in finished[:excess]:
             del self._rows[key]

@@ -4,6 +4,7 @@ The rule: only a documented text proves that nothing happened. Everything else t
 success is unknown.
 """
 
+import math
 import re
 
 import msgspec
@@ -19,7 +20,8 @@ from chappie.model.reports import (
 from chappie.model.units import SECOND_NS
 
 OVERLOADED = "The system is currently overloaded. Please try again later."
-_EXPIRED = re.compile(r"This request has expired\b.*?(?:Current time: (\d+))?$", re.DOTALL)
+_TEXT_CHARS = 400
+_EXPIRED = re.compile(r"This request has expired\b.*?(?:Current time: (\d{1,12}))?$", re.DOTALL)
 _KEY_TEXTS = (
     "Invalid API Key",
     "Signature not valid",
@@ -46,8 +48,8 @@ _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 def error_text(body: bytes) -> str | None:
     """The message of an error envelope; None when the body is none (an HTML page, say)."""
     try:
-        return _decode_error(body).error.message
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode_error(body).error.message[:_TEXT_CHARS]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -85,6 +87,7 @@ def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

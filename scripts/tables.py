@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Writes the tables of the documentation from the code that they describe.
+
+    python scripts/tables.py            rewrite what stands between the marks
+    python scripts/tables.py --check    write nothing; fail when a table is stale
+
+A table stands in a file of docs/ between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from chappie.core.gate import Denial  # noqa: E402  the path to it is set above
+from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
+from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
+from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
+
+_REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_OPENING = re.compile(r"<!-- table: ")
+
+_EXPIRED = "This request has expired - `expires` is in the past. Current time: 1574621316"
+
+
+class StaleError(Exception):
+    """A page whose marks cannot be understood."""
+
+
+def wire_refusals() -> str:
+    rows = [(f"`{why.name.lower()}`", why.value) for why in WireRefusal]
+    return _table(("refusal", "what the message was"), rows)
+
+
+def outcomes() -> str:
+    rows = [(f"`{kind.__name__}`", _first_sentence(kind)) for kind in get_args(Outcome)]
+    return _table(("outcome", "what it proves"), rows)
+
+
+# Answers other than 200: (status, what the body says, the body).
+_ANSWERS: tuple[tuple[int, str, bytes], ...] = (
+    (400, "`Invalid price tickSize`, or any text not named below", b"Invalid price tickSize"),
+    (400, "`This request has expired …`", _EXPIRED.encode()),
+    (400, "`Invalid API Key.`, `Signature not valid.` and their like", b"Invalid API Key."),
+    (400, "no error envelope", b""),
+    (401, "anything", b"Invalid API Key."),
+    (403, "`Access Denied`, `Account is restricted`", b"Access Denied"),
+    (403, "an HTML page: this address is banned", b""),
+    (404, "`Not Found`", b"Not Found"),
+    (404, "no error envelope", b""),
+    (429, "anything; `retry-after` is honoured", b"Rate limit exceeded, retry in 1 seconds."),
+    (500, "anything", b"Server Error"),
+    (502, "anything", b""),
+    (503, f"exactly `{OVERLOADED}`", OVERLOADED.encode()),
+    (503, "anything else", b"Service unavailable"),
+    (504, "anything", b""),
+)
+
+
+def error_outcomes() -> str:
+    rows = []
+    for status, said, text in _ANSWERS:
+        body = b'{"error":{"message":"%s","name":"HTTPError"}}' % text if text else b"<html>"
+        rows.append((str(status), said, f"`{type(refusal(status, {}, body)).__name__}`"))
+    return _table(("status", "body", "outcome"), rows)
+
+
+def faults() -> str:
+    rows = []
+    for fault, row in FAULTS.items():
+        when = (
+            row.after.value if row.after in (After.NEVER, After.AT_ONCE) else f"`{row.after.value}`"
+        )
+        rows.append(
+            (
+                f"`{fault.value}`",
+                row.posture.name.lower().replace("_", " "),
+                "yes" if row.decides else "no",
+                row.clears + (" (latches)" if row.latches else ""),
+                when,
+                "–" if row.stop is None else f"`{row.stop.word}`",
+            )
+        )
+    head = (
+        "fault",
+        "posture",
+        "policy asked",
+        "what clears it",
+        "stops the process",
+        "with reason",
+    )
+    return _table(head, rows)
+
+
+def denials() -> str:
+    rows = [(f"`{denial.name.lower()}`", denial.value) for denial in Denial]
+    return _table(("denial", "why the order was not allowed"), rows)
+
+
+def stops() -> str:
+    rows = []
+    for reason in StopReason:
+        causes = [f"`{fault.value}`" for fault, row in FAULTS.items() if row.stop is reason]
+        rows.append(
+            (
+                str(reason.value),
+                f"`{reason.word}`",
+                ", ".join(causes) or "–",
+                "yes" if reason.restarts else "no",
+            )
+        )
+    return _table(("code", "reason", "faults that end in it", "restarted"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "wire-refusals": wire_refusals,
+    "outcomes": outcomes,
+    "error-outcomes": error_outcomes,
+    "faults": faults,
+    "denials": denials,
+    "stops": stops,
+}
+
+
+def rewritten(page: str) -> str:
+    """The page with every table as the code has it now; raises `StaleError` for wrong marks."""
+    found = list(_REGION.finditer(page))
+    if len(found) != len(_OPENING.findall(page)):
+        raise StaleError("a table is opened and not ended")
+    for match in found:
+        if match[2] not in TABLES:
+            raise StaleError(f"no table is named {match[2]!r}; there are {', '.join(TABLES)}")
+    return _REGION.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", page)
+
+
+def pages() -> list[Path]:
+    return sorted((ROOT / "docs").rglob("*.md"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write(f"{__doc__}\n")
+        return 64
+    stale = []
+    shown: list[str] = []
+    for path in pages():
+        name = str(path.relative_to(ROOT))
+        before = path.read_text(encoding="utf-8")
+        try:
+            after = rewritten(before)
+        except StaleError as error:
+            sys.stderr.write(f"{name}: {error}\n")
+            return 1
+        shown += [match[2] for match in _REGION.finditer(after)]
+        if after != before:
+            stale.append(name)
+            if not arguments:
+                path.write_text(after, encoding="utf-8")
+    missing = [name for name in TABLES if name not in shown]
+    if missing:
+        sys.stderr.write(f"no page shows: {', '.join(missing)}\n")
+        return 1
+    if stale and arguments:
+        sys.stderr.write(f"stale: {', '.join(stale)}; run python scripts/tables.py\n")
+        return 1
+    return 0
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _first_sentence(kind: type) -> str:
+    """The docstring's first sentence, on one line."""
+    words = " ".join((kind.__doc__ or "").replace("``", "`").split())
+    return words.partition(". ")[0].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
