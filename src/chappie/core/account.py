@@ -4,12 +4,14 @@ The *expected* position is the ledger's plus what the venue already called fille
 execution has not arrived: tables are not ordered among each other (protocol section 6).
 """
 
+from typing import assert_never
+
 from chappie.core.blotter import Blotter, Naming
 from chappie.core.ledger import Ledger
 from chappie.core.orders import Order, executed
 from chappie.core.position import PositionMachine
 from chappie.model.enums import Side
-from chappie.model.records import Fill, FundingPaid, Intent, Kept, Opening
+from chappie.model.records import Fill, FundingPaid, Intent, Kept, Opening, Stopped
 from chappie.model.reports import MarginSaid, OrderSaid, PositionSaid
 from chappie.model.units import Contracts
 
@@ -30,20 +32,28 @@ class Account:
         # Foreign orders by orderID, so that each is reported once.
         self.foreign: dict[str, str] = {}
         self.last_ended_ns = 0
+        # The venue's time of the last fill that is kept, or of the opening; None without either.
+        self.kept_until_ns: int | None = None
         # When the last reconciliation began that found no order of ours working.
         self.none_working_ns: int | None = None
 
     def restore(self, kept: tuple[Kept, ...]) -> None:
         """Rebuild the ledger from what earlier runs wrote down for good."""
         for record in kept:
-            if isinstance(record, Fill):
-                self.ledger.book(record)
-            elif isinstance(record, FundingPaid):
-                self.ledger.pay(record)
-            elif isinstance(record, Opening) and not self.ledger.opened:
-                self.ledger.open_with(record)
-            elif isinstance(record, Intent):
-                continue
+            match record:
+                case Fill():
+                    self.ledger.book(record)
+                case FundingPaid():
+                    self.ledger.pay(record)
+                case Opening():
+                    self.ledger.open_with(record)
+                    self.kept_until_ns = record.wall_ns
+                case Intent() | Stopped():
+                    pass
+                case _:
+                    assert_never(record)
+        if self.ledger.last_fill_ns:
+            self.kept_until_ns = self.ledger.last_fill_ns
 
     def owns(self, fill: Fill) -> bool:
         """Whether a fill changes the position that this ledger explains.
@@ -61,27 +71,40 @@ class Account:
         name = fill.cl_ord_id
         order = self.blotter.get(name)
         if order is None:
-            self.follow()
+            # No order of this run is behind it (a liquidation, an order of an older run): the
+            # venue made the step, so it is none of the machine's own.
+            self.enter()
         else:
             self.put(executed(order, fill.order_id, self.ledger.booked(name), now_ns), now_ns)
         return True
 
     def hear(self, row: OrderSaid, now_ns: int) -> Order | None:
         """The venue spoke of one of our orders of this run."""
+        before = None if row.cl_ord_id is None else self.blotter.get(row.cl_ord_id)
         order = self.blotter.hear(row, now_ns)
         if order is not None:
-            self._followed(order, now_ns)
+            self._followed(before, order, now_ns)
         return order
 
     def put(self, order: Order, now_ns: int) -> None:
         """A new value of one of our orders, by our own doing."""
+        before = self.blotter.get(order.asked.cl_ord_id)
         self.blotter.put(order)
-        self._followed(order, now_ns)
+        self._followed(before, order, now_ns)
 
-    def _followed(self, order: Order, now_ns: int) -> None:
-        if not order.is_live:
+    def _followed(self, before: Order | None, order: Order, now_ns: int) -> None:
+        if not order.is_live and (before is None or before.is_live):
             self.last_ended_ns = now_ns
-        self.follow()
+        if before is not None and not before.is_live:
+            # We took it for dead, and the venue knows better.
+            self.enter()
+        else:
+            self.follow()
+
+    def enter(self) -> None:
+        """The world moved without us: the machine goes on from what is there."""
+        if self.machine.state is not None:
+            self.machine.begin(self.expected_qty, *self._at_work())
 
     def follow(self) -> None:
         """Let the position machine follow what changed."""

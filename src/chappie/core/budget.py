@@ -6,6 +6,9 @@ from chappie.model.units import SECOND_NS
 
 # Until a header says otherwise (protocol section 3: authenticated, per minute).
 _DEFAULT_LIMIT = 120
+# The wait after failing answers, doubled while they go on: many in a short time are a ban.
+_FAILING_FIRST_S = 0.5
+_FAILING_MAX_S = 4.0
 
 
 class Budget:
@@ -24,6 +27,7 @@ class Budget:
         self._at_ns = 0
         self._in_flight = 0
         self.shut_until_ns = 0
+        self._failing_s = _FAILING_FIRST_S
 
     def sent(self, now_ns: int) -> None:
         self._refill(now_ns)
@@ -47,6 +51,16 @@ class Budget:
         """The venue asked us to wait."""
         self.shut_until_ns = max(self.shut_until_ns, now_ns + round(retry_after_s * SECOND_NS))
 
+    def failed(self, now_ns: int) -> None:
+        """The venue is not itself; what fails while we wait already is the same failure."""
+        if now_ns >= self.shut_until_ns:
+            self.shut(now_ns, self._failing_s)
+            self._failing_s = min(2 * self._failing_s, _FAILING_MAX_S)
+
+    def served(self) -> None:
+        """A request was answered as it should be: the next failure is not one of a series."""
+        self._failing_s = _FAILING_FIRST_S
+
     def remaining(self, now_ns: int) -> int:
         self._refill(now_ns)
         return int(self._level)
@@ -63,6 +77,14 @@ class Budget:
     def is_shut(self, now_ns: int) -> bool:
         """Locked, or asked by the venue to wait."""
         return self.locked or now_ns < self.shut_until_ns
+
+    def words(self, now_ns: int) -> str:
+        """Why no order is sent now, for people."""
+        left = f"{self.remaining(now_ns)} requests left"
+        wait_s = (self.shut_until_ns - now_ns) / SECOND_NS
+        return (
+            left if wait_s <= 0 else f"no request for {wait_s:.1f} s, as the venue wants it; {left}"
+        )
 
     def _refill(self, now_ns: int) -> None:
         gained = (now_ns - self._at_ns) * self.limit / (60 * SECOND_NS)

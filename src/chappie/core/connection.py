@@ -8,6 +8,7 @@ from chappie.model.units import SECOND_NS
 _BACKOFF_FIRST_NS = SECOND_NS // 2
 _BACKOFF_MAX_NS = 10 * SECOND_NS
 _WELCOME_WITHIN_NS = 10 * SECOND_NS
+_SETTLED_AFTER_NS = 60 * SECOND_NS
 CONNECT_WITHIN_NS = 10 * SECOND_NS
 
 
@@ -16,6 +17,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.conn = 0
+        self.began_ns = 0
         self.welcomed = False
         self._opened_ns: int | None = None
         self._opening = False
@@ -30,9 +32,10 @@ class Connection:
     def open_due(self, now_ns: int) -> bool:
         return not self._opening and self._opened_ns is None and now_ns >= self._next_ns
 
-    def opening(self) -> int:
+    def opening(self, now_ns: int) -> int:
         """Begin a new connection; returns its number."""
         self.conn += 1
+        self.began_ns = now_ns
         self._opening = True
         return self.conn
 
@@ -44,9 +47,10 @@ class Connection:
     def welcome(self) -> None:
         self.welcomed = True
 
-    def settled(self) -> None:
-        """Everything is synced: the next loss is not one of a series."""
-        self._backoff_ns = _BACKOFF_FIRST_NS
+    def settled(self, now_ns: int) -> None:
+        """Everything is synced, and for a while: the next loss is not one of a series."""
+        if self._opened_ns is not None and now_ns - self._opened_ns > _SETTLED_AFTER_NS:
+            self._backoff_ns = _BACKOFF_FIRST_NS
 
     def lost(self, now_ns: int) -> None:
         """Closed by either side, or refused: wait before the next one, longer each time."""

@@ -36,7 +36,7 @@ from chappie.model.events import (
     Ticked,
     Unanswered,
 )
-from chappie.model.faults import Fault, Posture, StopReason
+from chappie.model.faults import Fault, StopReason
 from chappie.model.invariant import InvariantViolated
 from chappie.model.records import Stopped
 from chappie.model.reports import (
@@ -65,9 +65,12 @@ from chappie.model.units import SECOND_NS, At, seconds_ns
 from chappie.venues.interface import Dialect
 
 _NOTHING: tuple[Command, ...] = ()
+_KEY = "key"
 _TERMS_RETRY_NS = SECOND_NS
-_STOP_WINDOW_NS = 2 * SECOND_NS
+_STOP_WINDOW_NS = 3 * SECOND_NS
 _OVERLOAD_PAUSE_S = 0.5  # protocol section 4: retry no sooner
+# After the venue refused our key: every further error makes a ban longer (protocol section 3).
+_REFUSED_PAUSE_S = 60.0
 
 
 class Core:
@@ -110,6 +113,9 @@ class Core:
         self._check_ns = seconds_ns(config.feed.check_every_s)
         self._next_check_ns = 0
         self._terms_due_ns = 0
+        self._began_ns = 0
+        self._key_judged = False
+        self._banned = False
         self._stop_by_ns = 0
         self._started = False
         self._stopped = False
@@ -164,7 +170,7 @@ class Core:
             case StreamRefused():
                 refusal = self.streams.refused(at, event.conn, event.status, event.detail)
                 if refusal is not None:
-                    self._hear_venue(at, refusal)
+                    self._hear_venue(at, refusal, self.streams.connection.began_ns)
             case StreamClosed():
                 self.streams.closed(at, event.conn, event.code, event.detail)
             case StopAsked():
@@ -181,11 +187,13 @@ class Core:
         if self._started:
             raise InvariantViolated("started twice")
         self._started = True
+        self._began_ns = at.now_ns
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
         account.restore(event.kept)
         self.streams.begin(at)
         self.reconciler.begin(at)
+        self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
         if event.halted is not None:
             self.faults.raise_(Fault.HALT_LATCHED, at, event.halted)
         self.outbox.log(
@@ -193,19 +201,21 @@ class Core:
         )
 
     def _answered(self, at: At, event: Answered) -> None:
-        purpose = self._requests.ended(event.request_id)
-        if purpose is None:
+        known = self._requests.ended(event.request_id)
+        if known is None:
             raise InvariantViolated(f"an answer to request {event.request_id}, never sent")
+        purpose, sent_ns = known
         read = purpose.read if isinstance(purpose, ForRead) else None
         outcome, budget = self._dialect.understand(read, event, self.market.instrument)
         self.budget.seen(at.now_ns, budget)
-        self._hear_venue(at, outcome)
+        self._hear_venue(at, outcome, sent_ns)
         self._settle(at, purpose, outcome)
 
     def _unanswered(self, at: At, event: Unanswered) -> None:
-        purpose = self._requests.ended(event.request_id)
-        if purpose is None:
+        known = self._requests.ended(event.request_id)
+        if known is None:
             raise InvariantViolated(f"the end of request {event.request_id}, never sent")
+        purpose, _ = known
         self.outbox.log("warning", "unanswered", detail=event.detail, sent=event.sent)
         # Status 0 stands for no answer: unknown if it left, a definite no if it never did.
         outcome: Outcome = (
@@ -213,15 +223,23 @@ class Core:
         )
         self._settle(at, purpose, outcome)
 
-    def _hear_venue(self, at: At, outcome: Outcome) -> None:
+    def _hear_venue(self, at: At, outcome: Outcome, asked_ns: int) -> None:
         """What an outcome says of key, budget and clock, whatever was asked."""
+        if isinstance(outcome, Unknown):
+            self.budget.failed(at.now_ns)
+        elif not isinstance(outcome, KeyRefused | NotAccepted):
+            self.budget.served()
         if isinstance(outcome, KeyRefused):
+            self._banned = self._banned or outcome.banned
+            self.budget.shut(at.now_ns, _REFUSED_PAUSE_S)
             self.faults.raise_(Fault.VENUE_REFUSED, at, f"{outcome.status} {outcome.detail}")
         elif isinstance(outcome, NotAccepted):
             wait_s = outcome.retry_after_s
             self.budget.shut(at.now_ns, _OVERLOAD_PAUSE_S if wait_s is None else wait_s)
         elif isinstance(outcome, SwitchArmed | RequestExpired) and outcome.venue_ns is not None:
-            self.skew.measured(outcome.venue_ns, at.wall_ns)
+            # The refusal states whole seconds (protocol section 2).
+            cut = isinstance(outcome, RequestExpired)
+            self.skew.measured(outcome.venue_ns, at, asked_ns, whole_seconds=cut)
 
     def _settle(self, at: At, purpose: Purpose, outcome: Outcome) -> None:
         match purpose:
@@ -257,6 +275,8 @@ class Core:
 
     def _judge_key(self, at: At, key: KeyRead) -> None:
         """A key that can move money away is refused, whatever else is right (control K10)."""
+        self._key_judged = True
+        self.faults.clear(Fault.UNRECONCILED, _KEY)
         if key.can_withdraw:
             self.faults.raise_(Fault.VENUE_REFUSED, at, "the key can withdraw: use one that cannot")
         elif self.config.bot.allow_trade and not key.can_trade:
@@ -268,12 +288,14 @@ class Core:
         self.streams.judge(at)
         self.reconciler.judge(at)
         if self.budget.judge(at.now_ns):
-            left = self.budget.remaining(at.now_ns)
-            self.faults.raise_(Fault.BUDGET_LOW, at, f"{left} requests left")
+            self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))
         else:
             self.faults.clear(Fault.BUDGET_LOW)
         if self.skew.is_too_large:
-            self.faults.raise_(Fault.CLOCK_SKEWED, at, self.skew.words)
+            # A clock never seen right was wrong before we began, and the login and the reads that
+            # fail by it are its effects: the stop must name the cause.
+            since_ns = at.now_ns if self.skew.was_right else self._began_ns - 1
+            self.faults.raise_(Fault.CLOCK_SKEWED, at, self.skew.words, since_ns=since_ns)
         else:
             self.faults.clear(Fault.CLOCK_SKEWED)
         due = self.faults.stop_due(at.now_ns)
@@ -295,15 +317,23 @@ class Core:
     def _repair_terms(self, at: At) -> None:
         """Without the venue's own terms nothing can be read, let alone traded (control F11)."""
         wait_ns = max(self._terms_due_ns, self.budget.shut_until_ns)
-        if self.market.seen is not None or at.now_ns < wait_ns or self._requests.any_for(ForRead):
+        unknown = self.faults.has(Fault.INSTRUMENT_UNKNOWN)
+        known = self._key_judged and not unknown
+        if known or at.now_ns < wait_ns or self._requests.any_for(ForRead):
             return
         self._terms_due_ns = at.now_ns + _TERMS_RETRY_NS
-        self._requests.read(at, Read.KEY, self._dialect.read_key())
-        self._requests.read(at, Read.INSTRUMENT, self._dialect.read_instrument())
+        if not self._key_judged:
+            self._requests.read(at, Read.KEY, self._dialect.read_key())
+        if unknown:
+            self._requests.read(at, Read.INSTRUMENT, self._dialect.read_instrument())
 
     def _is_healthy(self) -> bool:
-        """Proof enough to hold the dead man's switch off: nothing wrong, and REST agreed."""
-        return self.faults.posture is Posture.ACTIVE and bool(self.reconciler.last_was_clean)
+        """Proof enough to hold the dead man's switch off: nothing wrong, and REST agreed.
+
+        A low budget is not wrong: what is left of it is the switch's own reserve (control L3).
+        """
+        wrong = any(active.fault is not Fault.BUDGET_LOW for active in self.faults.all())
+        return not wrong and bool(self.reconciler.last_was_clean)
 
     # --- trade
 
@@ -320,16 +350,18 @@ class Core:
         self.stopping = due
         self._stop_by_ns = at.now_ns + _STOP_WINDOW_NS
         self.outbox.log("warning", "stopping", reason=due.reason.word, detail=due.detail)
-        live = self.desk.account.blotter.live()
-        self.desk.cancel(at, live, f"stopping: {due.reason.word}")
 
     def _stop_step(self, at: At, due: StopDue) -> None:
         live = self.desk.account.blotter.live()
-        self.desk.cancel(at, [order for order in live if order.request is None], "stopping")
-        self.desk.ask_about_doubts(at)
-        over = at.now_ns >= self._stop_by_ns
-        if not over and (live or not self.desk.disarmed(at)):
-            return
+        # On a ban nobody sends before its end (control L4): orders rest until the switch fires.
+        over = at.now_ns >= self._stop_by_ns or self._banned
+        if not over:
+            # Even those whose cancel is under way: an answer that is late must not leave an order.
+            self.desk.cancel(at, live, f"stopping: {due.reason.word}")
+            self.desk.cancel_leftovers(at)
+            self.desk.ask_about_doubts(at)
+            if live or self.desk.leftovers or not self.desk.disarmed(at):
+                return
         known = not live and self._account_is_known()
         self._stopped = True
         self.outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, due.detail)))

@@ -24,7 +24,7 @@ from chappie.core.requests import ForCancel, ForRead, ForSwitch, Requests
 from chappie.core.switch import Switch
 from chappie.model.commands import Keep
 from chappie.model.config import Config
-from chappie.model.enums import Lane
+from chappie.model.enums import Lane, OrdStatus
 from chappie.model.faults import Fault
 from chappie.model.invariant import InvariantViolated
 from chappie.model.orders import Approved, NewOrder
@@ -46,11 +46,19 @@ from chappie.model.reports import (
     SwitchArmed,
     Unknown,
 )
-from chappie.model.units import MILLISECOND_NS, At
+from chappie.model.units import MILLISECOND_NS, SECOND_NS, At
 from chappie.venues.interface import Dialect
 
-# After an order ended, so that a venue that refuses everything is not stormed.
+# After an order ended; twice as long with every refusal in a row, so that a venue that refuses
+# everything is not stormed: many errors in a short time are a ban (protocol section 3).
 _PAUSE_NS = 500 * MILLISECOND_NS
+_PAUSE_MAX_NS = 10 * SECOND_NS
+# The first query about an order and its first cancel never wait; what came to nothing is
+# repeated no sooner than this.
+_ASK_AGAIN_NS = 500 * MILLISECOND_NS
+_CANCEL_AGAIN_NS = SECOND_NS
+# Unless a reconciliation shows sooner that they still work.
+_LEFTOVERS_AGAIN_NS = 5 * SECOND_NS
 
 
 class Desk:
@@ -71,6 +79,11 @@ class Desk:
         self.leftovers: tuple[str, ...] = ()
         self.margin_due = True
         self.pause_until_ns = 0
+        self._refusals = 0
+        # By clOrdID, of live orders: no query or cancel is repeated before these moments.
+        self._ask_after_ns: dict[str, int] = {}
+        self._cancel_after_ns: dict[str, int] = {}
+        self._leftovers_after_ns = 0
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
@@ -104,8 +117,9 @@ class Desk:
         if order is not None:
             self._moved(at, before, order)
         elif account.naming.is_ours(row.cl_ord_id):
-            if row.ord_status is not None and not row.ord_status.is_terminal:
-                self.leftover(at, (row,))
+            ended = row.ord_status is None or row.ord_status.is_terminal
+            if not ended and row.order_id not in self.leftovers:
+                self.leftover(at, (*self.leftovers, row.order_id))
         elif row.order_id not in account.foreign:
             account.foreign[row.order_id] = row.cl_ord_id or ""
             self._outbox.log("warning", "foreign_order", orderID=row.order_id, symbol=row.symbol)
@@ -122,13 +136,24 @@ class Desk:
             leavesQty=order.said.leaves_qty,
             text=order.said.text,
         )
-        if not order.is_live:
-            self._over(at, order)
+        self._settled(at, order)
 
-    def _over(self, at: At, order: Order) -> None:
-        """An order ended, whatever the end: no doubt is left, and the next one waits a moment."""
-        self._faults.clear(Fault.ORDER_IN_DOUBT, order.asked.cl_ord_id)
-        self.pause_until_ns = at.now_ns + _PAUSE_NS
+    def _settled(self, at: At, order: Order) -> None:
+        """Whatever channel it came by, the word that ends an order or its doubt does so here.
+
+        The next order waits a moment, and longer with every refusal in a row.
+        """
+        name = order.asked.cl_ord_id
+        if not order.in_doubt:
+            self._faults.clear(Fault.ORDER_IN_DOUBT, name)
+        if order.is_live:
+            return
+        self._ask_after_ns.pop(name, None)
+        self._cancel_after_ns.pop(name, None)
+        taken = order.said is not None and order.said.ord_status is not OrdStatus.REJECTED
+        self._refusals = 0 if taken else min(self._refusals + 1, 10)
+        pause_ns = min(_PAUSE_NS << max(0, self._refusals - 1), _PAUSE_MAX_NS)
+        self.pause_until_ns = at.now_ns + pause_ns
 
     def fill(self, at: At, fill: Fill, source: str) -> None:
         """Book a fill from any source, once; it is kept for good."""
@@ -140,8 +165,8 @@ class Desk:
         if not account.book(fill, at.now_ns):
             return
         order = account.blotter.get(fill.cl_ord_id)
-        if order is not None and not order.is_live:
-            self._over(at, order)
+        if order is not None:
+            self._settled(at, order)
         self.margin_due = True
         self._outbox.put(Keep(fill))
         self._outbox.log(
@@ -161,12 +186,14 @@ class Desk:
             self._outbox.put(Keep(paid))
             self._outbox.log("info", "funding", fee=paid.fee)
 
-    def leftover(self, at: At, rows: tuple[OrderSaid, ...]) -> None:
+    def leftover(self, at: At, order_ids: tuple[str, ...]) -> None:
         """Orders of ours that no living run owns: cancelled before any new order (O13)."""
-        self.leftovers = tuple(row.order_id for row in rows)
-        if not rows:
+        self.leftovers = order_ids
+        self._leftovers_after_ns = at.now_ns  # seen to work just now: whatever was sent failed
+        words = f"{len(order_ids)} orders of an older run"
+        if not order_ids:
             self._faults.clear(Fault.LEFTOVER_ORDERS)
-        elif self._faults.raise_(Fault.LEFTOVER_ORDERS, at, f"{len(rows)} orders of an older run"):
+        elif self._faults.raise_(Fault.LEFTOVER_ORDERS, at, words):
             self._outbox.log("warning", "leftover_orders", orderID=list(self.leftovers))
 
     # --- observe: what became of our requests
@@ -186,8 +213,9 @@ class Desk:
                 self._outbox.log(
                     "warning", "order_refused", clOrdID=cl_ord_id, detail=outcome.detail
                 )
-                self.account.put(refused(order, at.now_ns, outcome.detail), at.now_ns)
-                self._over(at, order)
+                order = refused(order, at.now_ns, outcome.detail)
+                self.account.put(order, at.now_ns)
+                self._settled(at, order)
             case _:
                 self._doubt(at, order, getattr(outcome, "detail", "an answer to something else"))
 
@@ -199,6 +227,10 @@ class Desk:
             order = self.account.blotter.get(name)
             if order is None or not order.is_live or order.request is None:
                 continue
+            # Of all requests about this cancel the venue refused to hear: then even it waits.
+            told_to_wait = isinstance(outcome, NotAccepted | KeyRefused)
+            wait_ns = self._budget.shut_until_ns if told_to_wait else 0
+            self._cancel_after_ns[name] = max(at.now_ns + _CANCEL_AGAIN_NS, wait_ns)
             if isinstance(outcome, Unknown):
                 self._doubt(at, order, outcome.detail)
             elif order.request.kind is RequestKind.CANCEL:
@@ -222,10 +254,7 @@ class Desk:
             # Listed and alive although the cancel in doubt can no longer arrive: it did not.
             order = refused(order, at.now_ns, "")
         self.account.put(order, at.now_ns)
-        if not order.is_live:
-            self._over(at, order)
-        elif not order.in_doubt:
-            self._faults.clear(Fault.ORDER_IN_DOUBT, purpose.cl_ord_id)
+        self._settled(at, order)
 
     def switch_settled(self, purpose: ForSwitch, outcome: Outcome) -> None:
         if isinstance(outcome, SwitchArmed):
@@ -251,13 +280,19 @@ class Desk:
     def repair(self, at: At, healthy: bool) -> None:
         """Ask about the unknown, cancel what must not rest, keep the switch."""
         self.ask_about_doubts(at)
-        if self.leftovers and not self._requests.any_for(ForCancel):
-            call = self._dialect.cancel((), self.leftovers)
-            self._requests.call(at, Lane.CANCEL, call, ForCancel((), leftovers=True))
+        self.cancel_leftovers(at)
         if self._faults.wants_withdrawal:
             free = [order for order in self.account.blotter.live() if order.request is None]
             self.cancel(at, free, "a fault allows no resting order")
         self._keep_switch(at, healthy)
+
+    def cancel_leftovers(self, at: At) -> None:
+        """Cancel what dead runs left; whether it worked, the next reading of open orders tells."""
+        waits = at.now_ns < self._leftovers_after_ns
+        if self.leftovers and not waits and not self._requests.any_for(ForCancel):
+            self._leftovers_after_ns = at.now_ns + _LEFTOVERS_AGAIN_NS
+            call = self._dialect.cancel((), self.leftovers)
+            self._requests.call(at, Lane.CANCEL, call, ForCancel((), leftovers=True))
 
     def ask_about_doubts(self, at: At) -> None:
         for order in self.account.in_doubt:
@@ -265,12 +300,16 @@ class Desk:
 
     def ask(self, at: At, cl_ord_id: str) -> None:
         """A targeted query, one read at a time, none while the venue asked us to wait."""
-        if self._requests.any_for(ForRead) or at.now_ns < self._budget.shut_until_ns:
+        due_ns = max(self._ask_after_ns.get(cl_ord_id, 0), self._budget.shut_until_ns)
+        if self._requests.any_for(ForRead) or at.now_ns < due_ns:
             return
+        self._ask_after_ns[cl_ord_id] = at.now_ns + _ASK_AGAIN_NS
         self._requests.read(at, Read.ORDER, self._dialect.read_order(cl_ord_id), name=cl_ord_id)
 
     def cancel(self, at: At, orders: list[Order], why: str) -> None:
-        """Cancel orders of ours by their ids; reducing risk never waits."""
+        """Cancel orders of ours by their ids; reducing risk never waits, only its repetition."""
+        due = self._cancel_after_ns
+        orders = [o for o in orders if at.now_ns >= due.get(o.asked.cl_ord_id, 0)]
         if not orders:
             return
         names = tuple(order.asked.cl_ord_id for order in orders)
@@ -280,6 +319,7 @@ class Desk:
         request_id = self._requests.call(at, Lane.CANCEL, call, ForCancel(names))
         outstanding = Outstanding(RequestKind.CANCEL, request_id, at.now_ns, fence_ns)
         for order in orders:
+            due[order.asked.cl_ord_id] = at.now_ns + _CANCEL_AGAIN_NS
             if order.request is None:
                 self.account.put(cancelling(order, outstanding), at.now_ns)
 
@@ -307,23 +347,23 @@ class Desk:
 
     def arm(self, at: At) -> None:
         """Ask the venue to cancel for us if we fall silent; waits for no proof of health."""
-        if not self.switch.pending:
+        if self.switch.may_ask(at.now_ns):
             self._send_switch(at, disarm=False)
 
     def disarmed(self, at: At) -> bool:
         """Whether the switch is off; asks for it where it is not. For the end of a run."""
-        if self.switch.is_armed and not self.switch.pending:
+        if self.switch.may_stand and self.switch.may_ask(at.now_ns):
             self._send_switch(at, disarm=True)
-        return not self.switch.pending
+        return not self.switch.may_stand and not self.switch.pending
 
     def _keep_switch(self, at: At, healthy: bool) -> None:
         self.switch.lapse(at.now_ns)
-        if not self.switch.is_armed or self.switch.pending:
+        if not self.switch.may_stand:
             return
         if self.account.blotter.live():
             if healthy and self.switch.refresh_due(at.now_ns):
                 self._send_switch(at, disarm=False)
-        elif self.account.idle_since(self.switch.armed_ns):
+        elif self.account.idle_since(self.switch.armed_ns) and self.switch.may_ask(at.now_ns):
             self._send_switch(at, disarm=True)
 
     def _send_switch(self, at: At, disarm: bool) -> None:

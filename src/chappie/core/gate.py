@@ -15,15 +15,15 @@ from chappie.model.orders import Approved, GateStamp, NewOrder
 
 
 class Denial(Enum):
-    """Why an order was not allowed; the value is the sentence for people."""
+    """Why an order was not allowed, in the order of asking; the value is what people read."""
 
     POSTURE = "a fault allows no order, or only reducing ones"
     BUDGET_LOW = "the venue's request budget is low"
     INSTRUMENT_NOT_OPEN = "the instrument is not open for trading"
     LOT = "the quantity is no positive multiple of the lot"
     ORDER_QTY = "more contracts than bot.order_qty or than the venue takes in one order"
-    MAX_POSITION = "position and working orders would exceed bot.max_position"
     NOT_REDUCING = "a reduce-only order that would not reduce"
+    MAX_POSITION = "position and working orders would exceed bot.max_position"
     PRICE = "the price is not within the venue's limits"
     FILLS_MISSING = "the venue said filled, and the execution is not in the ledger yet"
     IN_DOUBT = "an order of unknown fate counts at its worst case"

@@ -7,6 +7,8 @@ from chappie.model.instrument import Instrument
 from chappie.model.records import Fill, FundingPaid, Opening
 from chappie.model.units import Contracts, Minor
 
+_AVERAGE_DIGITS = 4  # as the venue shows it
+
 
 class Ledger:
     """Position, entry cost, realised result, fees and funding, in minor units.
@@ -74,13 +76,16 @@ class Ledger:
         return self._booked.get(cl_ord_id, 0)
 
     def average_entry(self, instrument: Instrument) -> float | None:
-        """Average entry price in quote currency, for people; None when flat."""
+        """Average entry price in quote currency, for people; None when flat.
+
+        Costs are whole minor units, so further digits would say nothing.
+        """
         if self.qty == 0 or self.cost == 0:
             return None
         size = abs(instrument.multiplier)
         if instrument.is_inverse:
-            return abs(self.qty) * size / abs(self.cost)
-        return abs(self.cost) / (abs(self.qty) * size)
+            return round(abs(self.qty) * size / abs(self.cost), _AVERAGE_DIGITS)
+        return round(abs(self.cost) / (abs(self.qty) * size), _AVERAGE_DIGITS)
 
 
 def _share(total: int, part: int, whole: int) -> int:

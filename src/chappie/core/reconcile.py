@@ -23,7 +23,8 @@ from chappie.venues.interface import Dialect
 
 # Fills are read again this far back: the venue's history may lag behind its streams.
 _OVERLAP_NS = 60 * SECOND_NS
-# A round that failed or disagreed is repeated this soon.
+# No round begins sooner than this after another; twice as long with every one in a row that
+# failed or disagreed, up to the usual pause: the request budget is not ours alone to spend.
 _AGAIN_NS = SECOND_NS
 
 
@@ -65,17 +66,24 @@ class Reconciler:
         self._round: Round | None = None
         self._count = 0
         self._due_ns = 0
+        self._not_before_ns = 0
+        self._unclean = 0
         self._began_ns = 0
         self._clean_ns: int | None = None
         self._since_wall_ns = 0
+        # Since when REST, and since when the websocket, contradicts the ledger: each by itself,
+        # for one may agree while the other does not.
         self._disagreed_ns: int | None = None
+        self._stream_disagreed_ns: int | None = None
         self._missing_ns: int | None = None
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
         self._began_ns = at.now_ns
-        last_fill_ns = self._account.ledger.last_fill_ns
-        self._since_wall_ns = (last_fill_ns or at.wall_ns) - _OVERLAP_NS
+        # What is kept says from when on fills may be missing. A folder without a history opens its
+        # ledger at what it finds, so an older fill must not be booked on top of that.
+        kept_ns = self._account.kept_until_ns
+        self._since_wall_ns = at.wall_ns if kept_ns is None else kept_ns - _OVERLAP_NS
         self._faults.raise_(Fault.UNRECONCILED, at, "not reconciled yet")
 
     @property
@@ -84,13 +92,19 @@ class Reconciler:
         return self._clean_ns is not None
 
     def doubt(self, at: At, why: str) -> None:
-        """Something may have been missed: reconcile before the next decision."""
+        """Something may have been missed: reconcile before the next decision, from now on."""
         self._faults.raise_(Fault.UNRECONCILED, at, why)
-        self._account.said = None
+        # A round under way has read of a time before the doubt.
+        self._round = None
         self.hasten(at)
 
+    def disconnected(self, at: At) -> None:
+        """The streams are gone, and with them what they said of the position."""
+        self._account.said = None
+        self.doubt(at, "reconnecting")
+
     def hasten(self, at: At) -> None:
-        """Something happened that only REST can settle."""
+        """Something happened that only REST can settle: the next round comes as soon as one may."""
         self._due_ns = min(self._due_ns, at.now_ns)
 
     # --- observe
@@ -165,12 +179,12 @@ class Reconciler:
         if not self.ever_clean or self._faults.has(Fault.POSITION_DISAGREES):
             return
         if said is None or said.qty == expected:
-            self._disagreed_ns = None
-        elif self._disagreed_ns is None:
-            self._disagreed_ns = at.now_ns
-        elif at.now_ns - self._disagreed_ns > self._grace_ns:
+            self._stream_disagreed_ns = None
+        elif self._stream_disagreed_ns is None:
+            self._stream_disagreed_ns = at.now_ns
+        elif at.now_ns - self._stream_disagreed_ns > self._grace_ns:
             words = f"websocket {said.qty}, ledger {expected}"
-            since_ns = self._disagreed_ns
+            since_ns = self._stream_disagreed_ns
             self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
             self.hasten(at)
 
@@ -226,7 +240,7 @@ class Reconciler:
             for row in read.orders
             if account.naming.is_ours(row.cl_ord_id) and row.cl_ord_id not in account.blotter
         )
-        self._desk.leftover(at, leftovers)
+        self._desk.leftover(at, tuple(row.order_id for row in leftovers))
         for row in read.orders:
             if row not in leftovers:
                 self._desk.order_said(at, row)
@@ -247,14 +261,18 @@ class Reconciler:
         self.last_wall_ns = at.wall_ns
         if clean:
             self._clean_ns = at.now_ns
-        self._due_ns = at.now_ns + (self._every_ns if clean else min(_AGAIN_NS, self._every_ns))
+        again_ns = min(_AGAIN_NS << self._unclean, self._every_ns)
+        self._unclean = 0 if clean else min(self._unclean + 1, 10)
+        self._not_before_ns = at.now_ns + again_ns
+        self._due_ns = at.now_ns + (self._every_ns if clean else again_ns)
         self._round = None
 
     # --- repair
 
     def repair(self, at: At) -> None:
         """Begin the next round when it is due."""
-        if self._round is not None or at.now_ns < max(self._due_ns, self._budget.shut_until_ns):
+        due_ns = max(self._due_ns, self._not_before_ns, self._budget.shut_until_ns)
+        if self._round is not None or at.now_ns < due_ns:
             return
         self._count += 1
         self._round = current = Round(self._count, at.now_ns)

@@ -51,7 +51,7 @@ class Requests:
         self._budget = budget
         self._outbox = outbox
         self._next_id = 1
-        self._under_way: dict[int, Purpose] = {}
+        self._under_way: dict[int, tuple[Purpose, int]] = {}
 
     def call(self, at: At, lane: Lane, call: HttpCall, purpose: Purpose) -> int:
         """Send a read, a cancel or the switch."""
@@ -83,12 +83,14 @@ class Requests:
         """
         return at.now_ns + (self._expires_s(at) * SECOND_NS - at.wall_ns) + SECOND_NS
 
-    def ended(self, request_id: int) -> Purpose | None:
-        """The purpose of a request that got its answer or never will; None when not ours."""
-        purpose = self._under_way.pop(request_id, None)
-        if purpose is not None:
+    def ended(self, request_id: int) -> tuple[Purpose, int] | None:
+        """What a request that got its answer, or never will, was for, and when it was sent; None
+        when it is not ours.
+        """
+        known = self._under_way.pop(request_id, None)
+        if known is not None:
             self._budget.ended()
-        return purpose
+        return known
 
     def read(
         self, at: At, read: Read, call: HttpCall, round_: int | None = None, name: str | None = None
@@ -97,12 +99,12 @@ class Requests:
         self.call(at, Lane.RECONCILE, call, ForRead(read, at.now_ns, round_, name))
 
     def any_for(self, kind: type[ForRead] | type[ForSwitch] | type[ForCancel]) -> bool:
-        return any(isinstance(purpose, kind) for purpose in self._under_way.values())
+        return any(isinstance(purpose, kind) for purpose, _ in self._under_way.values())
 
     def _take(self, at: At, purpose: Purpose) -> int:
         request_id = self._next_id
         self._next_id += 1
-        self._under_way[request_id] = purpose
+        self._under_way[request_id] = purpose, at.now_ns
         self._budget.sent(at.now_ns)
         return request_id
 

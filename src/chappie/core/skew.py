@@ -1,6 +1,6 @@
 """The offset between the venue's clock and ours, from the times that it states (control F10)."""
 
-from chappie.model.units import SECOND_NS, seconds_ns
+from chappie.model.units import SECOND_NS, At, seconds_ns
 
 
 class Skew:
@@ -9,10 +9,21 @@ class Skew:
     def __init__(self, max_skew_s: float) -> None:
         self._max_ns = seconds_ns(max_skew_s)
         self.offset_ns: int | None = None
+        # Whether it was ever measured within the limit.
+        self.was_right = False
 
-    def measured(self, venue_ns: int, wall_ns: int) -> None:
-        """The venue stated its time in a message that arrived at ``wall_ns``."""
-        self.offset_ns = venue_ns - wall_ns
+    def measured(self, venue_ns: int, at: At, asked_ns: int, whole_seconds: bool = False) -> None:
+        """The venue stated its time in an answer to what was asked at ``asked_ns``.
+
+        It was stated somewhere in between, so only what lies outside of that is an offset: a slow
+        answer is no wrong clock. ``whole_seconds``: the time was cut to seconds.
+        """
+        latest = at.wall_ns
+        earliest = at.wall_ns - (at.now_ns - asked_ns)
+        if whole_seconds:
+            earliest -= SECOND_NS
+        self.offset_ns = min(0, venue_ns - earliest) + max(0, venue_ns - latest)
+        self.was_right = self.was_right or not self.is_too_large
 
     @property
     def is_too_large(self) -> bool:

@@ -1,9 +1,16 @@
 """The operator's picture of the core at one moment (`/api/state` of the contract)."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from chappie.core.budget import Budget
+from chappie.core.desk import Desk
+from chappie.core.faults import ActiveFaults, StopDue
+from chappie.core.market import Market
 from chappie.core.orders import Order
-from chappie.core.trading import Decision
+from chappie.core.reconcile import Reconciler
+from chappie.core.streams import Streams
+from chappie.core.trading import Decision, Trading
+from chappie.model.config import Config
 from chappie.model.enums import Side, Stream
 from chappie.model.faults import FAULTS, Fault, Posture
 from chappie.model.state import (
@@ -23,9 +30,6 @@ from chappie.model.state import (
 from chappie.model.timestamps import ns_iso
 from chappie.model.units import SECOND_NS, At
 
-if TYPE_CHECKING:
-    from chappie.core.core import Core
-
 _TOP_LEVELS = 10
 # Faults of a start that is still going well: the mode is starting, not faulted.
 _OF_START = frozenset(
@@ -39,7 +43,21 @@ _OF_START = frozenset(
 )
 
 
-def describe(core: "Core", at: At) -> State:
+class Parts(Protocol):
+    """The parts of a core that are shown."""
+
+    config: Config
+    faults: ActiveFaults
+    budget: Budget
+    market: Market
+    desk: Desk
+    reconciler: Reconciler
+    streams: Streams
+    trading: Trading
+    stopping: StopDue | None
+
+
+def describe(core: Parts, at: At) -> State:
     """Everything the operator may see; None where it is not known."""
     account, market = core.desk.account, core.market
     reconciled = core.reconciler.ever_clean
@@ -91,7 +109,7 @@ def describe(core: "Core", at: At) -> State:
     )
 
 
-def _mode(core: "Core") -> Mode:
+def _mode(core: Parts) -> Mode:
     """The first of the contract's list that applies."""
     active = [fault.fault for fault in core.faults.all()]
     posture = max(
@@ -113,7 +131,7 @@ def _mode(core: "Core") -> Mode:
     return Mode.TRADING if core.config.bot.allow_trade else Mode.OBSERVING
 
 
-def _stream(core: "Core", stream: Stream, at: At) -> StreamState:
+def _stream(core: Parts, stream: Stream, at: At) -> StreamState:
     age_ns = core.streams.feed.age_ns(stream, at.now_ns)
     return StreamState(
         synced=core.streams.feed.synced(stream),
@@ -121,7 +139,7 @@ def _stream(core: "Core", stream: Stream, at: At) -> StreamState:
     )
 
 
-def _order(core: "Core", order: Order) -> OrderState:
+def _order(core: Parts, order: Order) -> OrderState:
     said = order.said
     return OrderState(
         cl_ord_id=order.asked.cl_ord_id,
@@ -147,7 +165,7 @@ def _decision(decision: Decision | None) -> DecisionState | None:
     )
 
 
-def _account(core: "Core") -> AccountState:
+def _account(core: Parts) -> AccountState:
     account = core.desk.account
     instrument = core.market.instrument
     margin, said, ledger = account.margin, account.said, account.ledger

@@ -45,6 +45,8 @@ from chappie.venues.interface import Dialect, Session
 
 _RESUBSCRIBE_NS = 10 * SECOND_NS
 _WIRE_CALM_NS = 10 * SECOND_NS
+# A venue closes a socket on which its client was silent (protocol section 6: after 180 s).
+_PING_EVERY_NS = 15 * SECOND_NS
 
 
 class Streams:
@@ -72,6 +74,10 @@ class Streams:
         self._began_ns = 0
         self._resubscribed_ns: dict[Stream, int] = {}
         self._wire_refused_ns: int | None = None
+        self._pinged_ns = 0
+        # Whether this connection was ever synced as a whole.
+        self._synced_once = False
+        self._early_told: dict[Stream, bool] = {}
 
     def begin(self, at: At) -> None:
         """Every knowledge fault about the streams holds until it is disproved."""
@@ -122,9 +128,10 @@ class Streams:
                 self.instrument(at, report)
             case ImageApplied():
                 self.feed.imaged(report.stream, at.now_ns)
+                self._early_told.pop(report.stream, None)
                 self._faults.clear(Fault.STREAM_UNSYNCED, report.stream.value)
             case EarlyDropped():
-                self._outbox.log("debug", "early_delta_dropped", stream=report.stream.value)
+                self._early_dropped(report.stream)
             case Inconsistent():
                 self._inconsistent(at, report)
             case Refused():
@@ -145,6 +152,12 @@ class Streams:
                 assert_never(report)
         return True
 
+    def _early_dropped(self, stream: Stream) -> None:
+        """Said once per wait for an image: a busy table drops hundreds of them a second."""
+        if stream not in self._early_told:
+            self._early_told[stream] = True
+            self._outbox.log("debug", "early_deltas_dropped", stream=stream.value)
+
     def opened(self, at: At, conn: int) -> None:
         if conn == self.connection.conn:
             self.connection.opened(at.now_ns)
@@ -156,8 +169,11 @@ class Streams:
             return None
         self.connection.lost(at.now_ns)
         self._outbox.log("warning", "stream_refused", status=status, detail=detail)
-        self._faults.raise_(Fault.STREAM_DOWN, at, f"upgrade refused: {status} {detail}")
-        return self._dialect.upgrade_refused(status, detail)
+        refusal = self._dialect.upgrade_refused(status, detail)
+        # The venue's own sentence, without its envelope, is what a person reads.
+        words = f"{status or 'no answer:'} {getattr(refusal, 'detail', detail)}"
+        self._faults.raise_(Fault.STREAM_DOWN, at, f"upgrade refused: {words}")
+        return refusal
 
     def closed(self, at: At, conn: int, code: int, detail: str) -> None:
         if conn == self.connection.conn and self.connection.is_up:
@@ -178,14 +194,14 @@ class Streams:
         self.connection.welcome()
         self._faults.clear(Fault.STREAM_DOWN)
         if report.venue_ns is not None:
-            self._skew.measured(report.venue_ns, at.wall_ns)
+            self._skew.measured(report.venue_ns, at, self.connection.began_ns)
         for frame in self._session.subscriptions():
             self._outbox.put(SendFrame(self.connection.conn, frame))
 
     def _inconsistent(self, at: At, report: Inconsistent) -> None:
         if report.stream is Stream.INSTRUMENT:
-            # Its terms changed under us: read them anew before anything is mirrored again.
-            self._market.seen = None
+            # Its terms changed under us: read them anew before anything is mirrored again. Answers
+            # under way are still read by the old ones.
             self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, report.detail)
             self._close(at, report.detail)
         else:
@@ -247,7 +263,8 @@ class Streams:
         self._faults.raise_(Fault.STREAM_DOWN, at, why)
         for stream in Stream:
             self._faults.raise_(Fault.STREAM_UNSYNCED, at, why, stream.value)
-        self._reconciler.doubt(at, "reconnecting")
+        self._synced_once = False
+        self._reconciler.disconnected(at)
 
     # --- judge
 
@@ -267,12 +284,22 @@ class Streams:
             words = self._market.disagreement()
             for stream in MARKET:
                 self._unsync(at, stream, words)
+        if feed.all_synced and not self._synced_once:
+            # What happened while we could not see it, REST must tell before the next decision.
+            self._synced_once = True
+            self._reconciler.doubt(at, "synced anew")
         if feed.all_synced:
-            self.connection.settled()
+            self.connection.settled(now_ns)
         refused_ns = self._wire_refused_ns
         if refused_ns is not None and now_ns - refused_ns > _WIRE_CALM_NS:
             self._wire_refused_ns = None
             faults.clear(Fault.WIRE_REFUSED)
+
+    def _keep_alive(self, at: At, conn: int) -> None:
+        """Be heard now and then; whether the venue lives is judged by what it sends unasked."""
+        if self._session is not None and at.now_ns - self._pinged_ns >= _PING_EVERY_NS:
+            self._pinged_ns = at.now_ns
+            self._outbox.put(SendFrame(conn, self._session.ping()))
 
     def _market_moves_again(self) -> bool:
         """Only an increment ends a silence; at the start the first image does."""
@@ -295,15 +322,16 @@ class Streams:
     def repair(self, at: At) -> None:
         """Connect, and ask again for what is still missing."""
         instrument = self._market.instrument
-        if instrument is None:
+        if instrument is None or self._faults.has(Fault.INSTRUMENT_UNKNOWN):
             return
         if self.connection.welcome_overdue(at.now_ns):
             self._close(at, "no welcome from the venue")
         if self.connection.open_due(at.now_ns):
             self._session = self._dialect.session(instrument)
             self._market.book = self._session.book
-            self._outbox.put(OpenStream(self.connection.opening(), CONNECT_WITHIN_NS))
+            self._outbox.put(OpenStream(self.connection.opening(at.now_ns), CONNECT_WITHIN_NS))
         elif self.connection.welcomed:
+            self._keep_alive(at, self.connection.conn)
             for stream in Stream:
                 if not self.feed.synced(stream):
                     # The subscription made on the welcome has a pause of its own to be answered.

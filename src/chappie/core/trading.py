@@ -108,10 +108,14 @@ class Trading:
         """Ask and act, only on a synced market and a reconciled account (control P3)."""
         instrument = self._market.instrument
         if instrument is None or not self._sees():
+            # A target is only as true as what it was decided on: after a gap the policy is asked
+            # anew before anything is sent.
+            self.decision = None
+            self._next_ns = 0
             return
         if self._awaited is None and at.now_ns >= self._next_ns:
             self._ask(at)
-        if self.decision is not None:
+        elif self.decision is not None:
             self._follow(at, self.decision, instrument)
 
     def _sees(self) -> bool:

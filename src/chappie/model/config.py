@@ -265,6 +265,14 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             f"{c.dead_man.refresh_every_s}",
         ),
         (
+            "dead_man.timeout_s",
+            # An order may arrive this much later: its expiry is a whole second, and the venue's
+            # clock may differ by one. A switch that fires sooner would never allow an order.
+            c.dead_man.timeout_s > c.orders.expires_after_s + 2,
+            f"{c.dead_man.timeout_s} must exceed orders.expires_after_s + 2 = "
+            f"{c.orders.expires_after_s + 2}",
+        ),
+        (
             "supervisor.backoff_max_s",
             c.supervisor.backoff_max_s >= c.supervisor.backoff_initial_s,
             f"{c.supervisor.backoff_max_s} is below supervisor.backoff_initial_s = "

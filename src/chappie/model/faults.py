@@ -91,7 +91,6 @@ class After(Enum):
 
     NEVER = "never"
     AT_ONCE = "at once"
-    FEED_SOFT = "feed.soft_stop_after_s"
     FEED_FAULT = "feed.fault_after_s"
     FEED_SYNC = "feed.sync_fault_after_s"
     ORDER_RESOLVE = "orders.resolve_within_s"
@@ -167,9 +166,7 @@ FAULTS: dict[Fault, FaultRow] = {
     Fault.CLOCK_SKEWED: FaultRow(
         Posture.CANCEL_ONLY,
         "the measured offset is back within clock.max_skew_s",
-        # Sooner than the faults of the feed: a clock that is wrong from the start also keeps us
-        # from connecting, and the stop has to name the cause.
-        After.FEED_SOFT,
+        After.FEED_FAULT,
         StopReason.CLOCK_SKEW,
     ),
     Fault.BUDGET_LOW: FaultRow(

@@ -265,10 +265,14 @@ class NotAccepted(_Report, frozen=True, gc=False):
 
 
 class KeyRefused(_Report, frozen=True, gc=False):
-    """The venue will not talk to this key: invalid, disabled, not permitted, or we are banned."""
+    """The venue will not talk to this key: invalid, disabled, not permitted, or we are banned.
+
+    ``banned``: it is the address that is refused, and every further request makes that longer.
+    """
 
     status: int
     detail: str
+    banned: bool = False
 
 
 class RequestExpired(_Report, frozen=True, gc=False):

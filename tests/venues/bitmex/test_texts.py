@@ -18,7 +18,6 @@ BAN_PAGE = (
 )
 
 REJECTIONS = (
-    "Duplicate clOrdID",
     "Invalid orderID",
     "Duplicate orderID",
     "Invalid symbol",
@@ -71,6 +70,11 @@ KEY_REFUSALS = (
     (400, "This key is disabled."),
     (400, "Account is suspended"),
 )
+
+
+def test_a_duplicate_name_proves_that_an_order_of_that_name_is_there() -> None:
+    text = "Duplicate clOrdID"
+    assert refusal(400, {}, envelope(text)) == Unknown(400, text)
 
 
 @pytest.mark.parametrize("text", REJECTIONS)

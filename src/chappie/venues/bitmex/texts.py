@@ -22,6 +22,7 @@ from chappie.model.units import SECOND_NS
 OVERLOADED = "The system is currently overloaded. Please try again later."
 _TEXT_CHARS = 400
 _EXPIRED = re.compile(r"This request has expired\b.*?(?:Current time: (\d{1,12}))?$", re.DOTALL)
+_DUPLICATE = "Duplicate clOrdID"
 _KEY_TEXTS = (
     "Invalid API Key",
     "Signature not valid",
@@ -64,12 +65,16 @@ def refusal(status: int, headers: dict[str, str], body: bytes) -> Outcome:
             return RequestExpired(int(seconds) * SECOND_NS if seconds else None, text)
         if _blames_key(text):
             return KeyRefused(status, text)
+        if text.startswith(_DUPLICATE):
+            # It proves the opposite: an order of that name is there.
+            return Unknown(status, text)
         return Rejected(status, text)
     if status == 401:
         return KeyRefused(status, words)
     if status == 403:
         # Without an envelope it is the load balancer's page: this address is banned for an hour.
-        return KeyRefused(status, words if text is not None else "banned: 403 without an envelope")
+        banned = text is None
+        return KeyRefused(status, "banned: a page, no envelope" if banned else words, banned)
     if status == 404 and text is not None:
         return Rejected(status, text)
     if status == 429:

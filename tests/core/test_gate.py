@@ -1,0 +1,136 @@
+"""The gate: each denial alone, their order, and what no circumstances can get past it."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chappie.core.gate import Circumstances, Denial, examine
+from chappie.model.enums import InstrumentState, Side
+from chappie.model.faults import Posture
+from chappie.model.orders import Approved, NewOrder
+from tests.core.parts import INSTRUMENT, asked
+
+GOOD = Circumstances(
+    instrument=INSTRUMENT,
+    posture=Posture.ACTIVE,
+    locked=False,
+    qty=0,
+    live_buy=0,
+    live_sell=0,
+    in_doubt=False,
+    fills_missing=False,
+    order_qty=500,
+    max_position=1000,
+    switch_holds=True,
+    allow_trade=True,
+)
+CLOSED = msgspec.structs.replace(INSTRUMENT, state=InstrumentState.CLOSED)
+SMALL = msgspec.structs.replace(INSTRUMENT, max_order_qty=100)
+
+# Every way in which a denial alone can come about: what is changed, and the order.
+ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
+    (Denial.POSTURE, {"posture": Posture.REDUCE_ONLY}, asked()),
+    (Denial.POSTURE, {"posture": Posture.CANCEL_ONLY}, asked()),
+    (Denial.POSTURE, {"posture": Posture.HALTED}, asked()),
+    (Denial.POSTURE, {"posture": Posture.CANCEL_ONLY, "qty": -100}, asked(reduce_only=True)),
+    (Denial.BUDGET_LOW, {"locked": True}, asked()),
+    (Denial.INSTRUMENT_NOT_OPEN, {"instrument": CLOSED}, asked()),
+    (Denial.LOT, {}, asked(qty=0)),
+    (Denial.LOT, {}, asked(qty=-100)),
+    (Denial.LOT, {}, asked(qty=150)),
+    (Denial.ORDER_QTY, {}, asked(qty=600)),
+    (Denial.ORDER_QTY, {"instrument": SMALL}, asked(qty=200)),
+    (Denial.NOT_REDUCING, {}, asked(reduce_only=True)),
+    (Denial.NOT_REDUCING, {"qty": 100}, asked(reduce_only=True)),
+    (Denial.NOT_REDUCING, {"qty": -100}, asked(qty=200, reduce_only=True)),
+    (Denial.MAX_POSITION, {"qty": 1000}, asked()),
+    (Denial.MAX_POSITION, {"live_buy": 1000}, asked()),
+    (Denial.MAX_POSITION, {"live_sell": 1000}, asked(Side.SELL)),
+    (Denial.MAX_POSITION, {"qty": -600, "live_sell": 400}, asked(Side.SELL)),
+    (Denial.PRICE, {}, asked(price=0)),
+    (Denial.PRICE, {}, asked(price=10_000_001)),
+    (Denial.FILLS_MISSING, {"fills_missing": True}, asked()),
+    (Denial.IN_DOUBT, {"in_doubt": True}, asked()),
+    (Denial.DEAD_MAN_UNARMED, {"switch_holds": False}, asked()),
+    (Denial.ALLOW_TRADE_OFF, {"allow_trade": False}, asked()),
+]
+
+
+def circumstances(**changed: object) -> Circumstances:
+    return msgspec.structs.replace(GOOD, **changed)
+
+
+def test_what_is_wanted_and_allowed_passes() -> None:
+    verdict = examine(asked(), GOOD)
+    assert isinstance(verdict, Approved)
+    assert verdict.value == asked()
+
+
+def test_every_denial_has_a_case_of_its_own() -> None:
+    assert {denial for denial, _, _ in ALONE} == set(Denial)
+
+
+@pytest.mark.parametrize(("denial", "changed", "order"), ALONE)
+def test_one_thing_wrong_is_denied_by_its_name(
+    denial: Denial, changed: dict[str, object], order: NewOrder
+) -> None:
+    assert examine(order, circumstances(**changed)) is denial
+
+
+def test_allow_trade_has_the_last_word() -> None:
+    for denial, changed, order in ALONE:
+        off = {**changed, "allow_trade": False}
+        assert examine(order, circumstances(**off)) is denial
+
+
+def test_a_reducing_order_passes_where_only_reducing_is_allowed() -> None:
+    order = asked(reduce_only=True)
+    assert isinstance(
+        examine(order, circumstances(posture=Posture.REDUCE_ONLY, qty=-100)), Approved
+    )
+
+
+def test_the_way_back_is_open_beyond_the_limit() -> None:
+    assert isinstance(examine(asked(Side.SELL), circumstances(qty=2000)), Approved)
+
+
+@given(
+    st.builds(
+        asked,
+        st.sampled_from(list(Side)),
+        st.integers(-200, 1500),
+        st.one_of(st.none(), st.integers(-5, 12_000_000)),
+        reduce_only=st.booleans(),
+    ),
+    st.builds(
+        Circumstances,
+        instrument=st.sampled_from([INSTRUMENT, CLOSED, SMALL]),
+        posture=st.sampled_from(list(Posture)),
+        locked=st.booleans(),
+        qty=st.integers(-1500, 1500),
+        live_buy=st.integers(0, 1500),
+        live_sell=st.integers(0, 1500),
+        in_doubt=st.booleans(),
+        fills_missing=st.booleans(),
+        order_qty=st.integers(1, 1000),
+        max_position=st.integers(1, 1000),
+        switch_holds=st.booleans(),
+        allow_trade=st.booleans(),
+    ),
+)
+def test_no_circumstances_get_an_order_past_a_shut_gate(order: NewOrder, c: Circumstances) -> None:
+    if not isinstance(examine(order, c), Approved):
+        return
+    assert c.allow_trade
+    assert c.switch_holds
+    assert (c.locked, c.in_doubt, c.fills_missing) == (False, False, False)
+    assert c.instrument.state is InstrumentState.OPEN
+    assert c.posture <= (Posture.REDUCE_ONLY if order.reduce_only else Posture.ACTIVE)
+    assert 0 < order.qty <= min(c.order_qty, c.instrument.max_order_qty)
+    sign = order.side.sign
+    after = sign * c.qty + order.qty
+    if order.reduce_only:
+        assert after <= 0
+    else:
+        assert after + (c.live_buy if sign > 0 else c.live_sell) <= c.max_position

@@ -1,0 +1,166 @@
+"""The steps between an order's values: words in any order, doubt, absence."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chappie.core.orders import (
+    Order,
+    Outstanding,
+    RequestKind,
+    absent,
+    cancelling,
+    doubted,
+    executed,
+    refused,
+    told,
+)
+from chappie.model.enums import OrdStatus
+from chappie.model.reports import OrderSaid
+from tests.core.parts import asked, said, sent
+
+S = OrdStatus
+FENCE_NS = 10_000
+
+
+def order(qty: int = 300) -> Order:
+    return sent(asked(qty=qty), fence_ns=FENCE_NS)
+
+
+def after(*words: OrderSaid, start: Order | None = None) -> Order:
+    value = start or order()
+    for now_ns, word in enumerate(words, start=1):
+        value = told(value, word, now_ns)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "cum", "leaves", "live"),
+    [
+        ([said(S.PENDING_NEW)], S.PENDING_NEW, 0, 300, True),
+        ([said(S.NEW)], S.NEW, 0, 300, True),
+        ([said(S.NEW), said(S.PARTIALLY_FILLED, 100)], S.PARTIALLY_FILLED, 100, 200, True),
+        ([said(S.NEW), said(S.FILLED, 300)], S.FILLED, 300, 0, False),
+        ([said(S.NEW), said(S.CANCELED)], S.CANCELED, 0, 0, False),
+        ([said(S.REJECTED)], S.REJECTED, 0, 0, False),
+        ([said(S.EXPIRED, 100)], S.EXPIRED, 100, 0, False),
+        # Only the final word is ever sent (protocol section 5, since 2020-08-24).
+        ([said(S.FILLED, 300)], S.FILLED, 300, 0, False),
+        # REST and the streams are not ordered among each other.
+        ([said(S.FILLED, 300), said(S.NEW)], S.FILLED, 300, 0, False),
+        ([said(S.CANCELED), said(S.NEW)], S.CANCELED, 0, 0, False),
+        ([said(S.PARTIALLY_FILLED, 200), said(S.PARTIALLY_FILLED, 100)], S.PARTIALLY_FILLED, 200,
+         100, True),
+        ([said(S.PARTIALLY_FILLED, 100), said(S.NEW)], S.PARTIALLY_FILLED, 100, 200, True),
+        # It ended with more filled than the first word of its end knew.
+        ([said(S.CANCELED), said(S.PARTIALLY_FILLED, 100)], S.CANCELED, 100, 0, False),
+        ([said(S.CANCELED, 100), said(S.FILLED, 300)], S.FILLED, 300, 0, False),
+        # An update that leaves columns out says nothing of them.
+        ([said(S.PARTIALLY_FILLED, 100), said(None, None)], S.PARTIALLY_FILLED, 100, 200, True),
+        ([said(None, None)], S.NEW, 0, 300, True),
+        # Amended by hand: the venue's leavesQty counts.
+        ([said(S.NEW, 0, leaves=500)], S.NEW, 0, 500, True),
+    ],
+)  # fmt: skip
+def test_words_in_any_order_add_up_to_what_is_true(
+    words: list[OrderSaid], status: OrdStatus, cum: int, leaves: int, live: bool
+) -> None:
+    value = after(*words)
+    assert value.said is not None
+    assert (value.said.ord_status, value.cum_qty, value.leaves_worst, value.is_live) == (
+        status,
+        cum,
+        leaves,
+        live,
+    )
+
+
+@given(st.permutations([said(S.NEW), said(S.PARTIALLY_FILLED, 100), said(S.CANCELED, 200)]))
+def test_every_order_of_the_same_words_ends_the_same(words: list[OrderSaid]) -> None:
+    value = after(*words)
+    assert (value.status, value.cum_qty, value.leaves_worst) == ("Canceled", 200, 0)
+
+
+def test_an_order_of_unknown_fate_counts_at_its_worst() -> None:
+    value = doubted(order())
+    assert (value.status, value.leaves_worst, value.is_live) == ("Unknown", 300, True)
+
+
+def test_no_refusal_reaches_an_order_that_the_venue_has_spoken_of() -> None:
+    working = after(said(S.NEW))
+    assert refused(working, 5, "late").is_live
+
+
+def test_a_definite_refusal_ends_what_never_arrived() -> None:
+    value = refused(order(), 5, "Invalid price")
+    assert (value.is_live, value.end, value.leaves_worst) == (False, "Invalid price", 0)
+
+
+def test_absence_before_the_fence_proves_nothing() -> None:
+    value = doubted(order())
+    assert absent(value, FENCE_NS - 1, 99_999) == value
+    assert value.in_doubt
+
+
+def test_absence_in_a_query_begun_after_the_fence_proves_death() -> None:
+    value = absent(doubted(order()), FENCE_NS, 99_999)
+    assert (value.is_live, value.ended_ns, value.leaves_worst) == (False, 99_999, 0)
+
+
+def test_absence_never_ends_an_order_that_was_once_seen() -> None:
+    assert absent(doubted(after(said(S.NEW))), FENCE_NS + 1, 99_999).is_live
+
+
+def test_doubt_survives_everything_but_a_word_of_the_venue() -> None:
+    value = doubted(doubted(order()))
+    assert doubted(absent(value, 0, 1)).in_doubt
+    assert not told(value, said(S.NEW), 2).in_doubt
+
+
+def test_doubt_about_a_cancel_survives_a_word_that_the_order_works() -> None:
+    cancel = Outstanding(RequestKind.CANCEL, 2, 50, FENCE_NS)
+    value = doubted(cancelling(after(said(S.NEW)), cancel))
+    value = told(value, said(S.PARTIALLY_FILLED, 100), 60)
+    assert value.in_doubt
+    assert not told(value, said(S.CANCELED, 100), 70).in_doubt
+
+
+def test_an_order_taken_for_dead_that_is_seen_alive_counts_again() -> None:
+    dead = absent(doubted(order()), FENCE_NS, 20_000)
+    alive = told(dead, said(S.NEW), 30_000)
+    assert alive.is_live
+    assert alive.leaves_worst == 300
+
+
+def test_an_execution_speaks_before_the_order_table_does() -> None:
+    value = executed(order(), "venue-1", 100, 5)
+    assert (value.status, value.cum_qty, value.leaves_worst) == ("PartiallyFilled", 100, 200)
+    assert value.request is None
+    assert told(value, said(S.NEW), 6) == value
+
+
+def test_the_last_execution_ends_the_order() -> None:
+    value = executed(executed(order(), "venue-1", 100, 5), "venue-1", 300, 6)
+    assert (value.status, value.is_live, value.ended_ns) == ("Filled", False, 6)
+
+
+def test_an_execution_that_the_order_table_knew_changes_nothing() -> None:
+    value = after(said(S.PARTIALLY_FILLED, 200))
+    assert executed(value, "venue-1", 100, 9) == value
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(S)), st.integers(0, 3).map(lambda lots: lots * 100)),
+        max_size=8,
+    )
+)
+def test_filled_quantity_never_shrinks_and_an_end_stays_an_end(
+    words: list[tuple[OrdStatus, int]],
+) -> None:
+    value, cum, ended = order(), 0, False
+    for now_ns, (status, filled) in enumerate(words):
+        value = told(value, said(status, filled), now_ns)
+        assert value.cum_qty >= cum
+        assert not (ended and value.is_live)
+        cum, ended = value.cum_qty, ended or not value.is_live
