@@ -15,6 +15,7 @@ of interleaved runs, and their ratio to ``bare`` in the same round.
 import argparse
 import asyncio
 import base64
+import contextlib
 import cProfile
 import hashlib
 import json
@@ -24,17 +25,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import market_stream
 
-_PACE_HZ = 1_000
+PACE_HZ = 1_000
 _CHUNK_FRAMES = 200
-_END = b'{"table":"end"}'
+END = b'{"table":"end"}'
 
 
-def _ws(payload: bytes) -> bytes:
+# --- the sender
+
+
+def ws_frame(payload: bytes) -> bytes:
     """An unmasked text frame."""
     size = len(payload)
     if size < 126:
@@ -44,46 +49,99 @@ def _ws(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-# --- the sender
+async def _heard(reader: asyncio.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
+    """Opcode and payload of each frame of the client, until it is gone."""
+    while True:
+        try:
+            opcode, size = await reader.readexactly(2)
+            size &= 0x7F
+            if size > 125:
+                extended = await reader.readexactly(2 if size == 126 else 8)
+                size = int.from_bytes(extended, "big")
+            mask = await reader.readexactly(4)
+            masked = await reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        yield opcode & 0x0F, bytes(byte ^ mask[i % 4] for i, byte in enumerate(masked))
 
 
-async def _serve(count: int, paced: bool) -> None:
-    """Accept one websocket, send images, then the stream, flooded or at a fixed pace."""
-    images = [_ws(frame) for frame in market_stream.images()]
-    stream = [_ws(frame) for frame in market_stream.frames(count)]
+async def serve(
+    images: list[bytes],
+    stream: list[bytes],
+    *,
+    paced: bool,
+    rest: Mapping[str, bytes] | None = None,
+    wait_for_subscription: bool = False,
+) -> None:
+    """Serve one websocket: images, a pause, then the stream, flooded or at a fixed pace.
+
+    A request that is no websocket is answered with the body that ``rest`` has for its path.
+    Some clients lose what comes before they have subscribed: the images can wait for that.
+    """
+    frames = [ws_frame(payload) for payload in stream]
     done = asyncio.Event()
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         key = next(
-            line.split(b":")[1].strip()
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"sec-websocket-key")
+            (
+                line.partition(b":")[2].strip()
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"sec-websocket-key:")
+            ),
+            None,
         )
+        if key is None:
+            path = head.split(b" ")[1].decode().partition("?")[0]
+            body = (rest or {}).get(path, b"[]")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            await writer.drain()
+            writer.close()
+            return
         digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         writer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
         )
-        for frame in images:
-            writer.write(frame)
+        subscribed = asyncio.Event()
+
+        async def listen() -> None:
+            async for opcode, payload in _heard(reader):
+                if opcode == 0x9:
+                    writer.write(bytes((0x8A, len(payload))) + payload)
+                elif opcode == 0x1 and b"orderBookL2" in payload:
+                    subscribed.set()
+            done.set()
+
+        async def send() -> None:
+            if paced:
+                begin = time.monotonic()
+                for number, frame in enumerate(frames):
+                    ahead_s = begin + number / PACE_HZ - time.monotonic()
+                    if ahead_s > 0:
+                        await asyncio.sleep(ahead_s)
+                    writer.write(frame)
+            else:
+                for start in range(0, len(frames), _CHUNK_FRAMES):
+                    writer.write(b"".join(frames[start : start + _CHUNK_FRAMES]))
+                    await writer.drain()
+            writer.write(ws_frame(END))
+            await writer.drain()
+
+        listener = asyncio.create_task(listen())
+        if wait_for_subscription:
+            await subscribed.wait()
+            await asyncio.sleep(0.5)
+        for image in images:
+            writer.write(ws_frame(image))
         await writer.drain()
         await asyncio.sleep(1.5)
-        if paced:
-            begin = time.monotonic()
-            for number, frame in enumerate(stream):
-                ahead_s = begin + number / _PACE_HZ - time.monotonic()
-                if ahead_s > 0:
-                    await asyncio.sleep(ahead_s)
-                writer.write(frame)
-        else:
-            for start in range(0, count, _CHUNK_FRAMES):
-                writer.write(b"".join(stream[start : start + _CHUNK_FRAMES]))
-                await writer.drain()
-        writer.write(_ws(_END))
-        await writer.drain()
-        await reader.read()
-        done.set()
+        with contextlib.suppress(ConnectionError):
+            await send()
+        await listener
 
     server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -93,34 +151,38 @@ async def _serve(count: int, paced: bool) -> None:
 # --- the receivers
 
 
-class _Meter:
-    """CPU between the first increment and the end frame."""
+class Meter:
+    """CPU of this process, all its threads, between the first increment and the end frame."""
 
-    def __init__(self, profile: bool) -> None:
+    def __init__(self, profile: bool = False) -> None:
         self.images = len(market_stream.images())
         self.seen = 0
         self.cpu_s = 0.0
-        self._profile = cProfile.Profile() if profile else None
-        self.done = asyncio.get_running_loop().create_future()
+        self.profile = cProfile.Profile() if profile else None
+        self.done = asyncio.Event()
 
-    def count(self, payload: bytes) -> bool:
+    def count(self, last: bool) -> bool:
         """Count one frame; True for the last."""
         self.seen += 1
         if self.seen == self.images + 1:
             self.cpu_s = time.process_time()
-            if self._profile is not None:
-                self._profile.enable()
-        if len(payload) == len(_END) and payload == _END:
-            self.cpu_s = time.process_time() - self.cpu_s
-            if self._profile is not None:
-                self._profile.disable()
-                pstats.Stats(self._profile, stream=sys.stderr).sort_stats("tottime").print_stats(25)
-            self.done.set_result(None)
-            return True
-        return False
+            if self.profile is not None:
+                self.profile.enable()
+        if last:
+            self.stop()
+        return last
+
+    def stop(self) -> None:
+        self.cpu_s = time.process_time() - self.cpu_s
+        if self.profile is not None:
+            self.profile.disable()
+        self.done.set()
+
+    def us_per_message(self) -> float:
+        return 1e6 * self.cpu_s / (self.seen - self.images - 1)
 
 
-async def _bare(url: str, meter: _Meter) -> None:
+async def _bare(url: str, meter: Meter) -> None:
     import msgspec
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -132,7 +194,7 @@ async def _bare(url: str, meter: _Meter) -> None:
             if frame.msg_type is not WSMsgType.TEXT:
                 return
             payload = frame.get_payload_as_bytes()
-            if meter.count(payload):
+            if meter.count(payload == END):
                 return
             message = decoder.decode(payload)
             if message.get("table") == "orderBookL2":
@@ -144,11 +206,11 @@ async def _bare(url: str, meter: _Meter) -> None:
                         levels[row["id"]] = (row["price"], row["size"])
 
     transport, _ = await ws_connect(Listener, url, max_frame_size=1 << 25)
-    await meter.done
+    await meter.done.wait()
     transport.disconnect()
 
 
-async def _book(url: str, meter: _Meter) -> None:
+async def _book(url: str, meter: Meter) -> None:
     from chappie.live import clock
     from chappie.live.redact import Redactor
     from chappie.live.stream import Streams
@@ -160,18 +222,18 @@ async def _book(url: str, meter: _Meter) -> None:
     session = dialect.session(instrument_seen(market_stream.INSTRUMENT).instrument)
 
     def deliver(event: Event) -> None:
-        if isinstance(event, FrameReceived) and not meter.count(event.payload):
+        if isinstance(event, FrameReceived) and not meter.count(event.payload == END):
             session.receive(event.payload)
 
     signer = BitmexSigner("bench-key", "bench-secret")
     streams = Streams(url, signer, Redactor("bench-secret"), deliver, _crash, clock.now)
     streams.open(1, 10**10)
-    await meter.done
+    await meter.done.wait()
     assert len(session.book) > 1000
     streams.drop_all()
 
 
-async def _core(url: str, meter: _Meter) -> None:
+async def _core(url: str, meter: Meter) -> None:
     from chappie.core.core import Core
     from chappie.journal.journal import Journal
     from chappie.journal.kept import KeptLog
@@ -229,7 +291,7 @@ async def _core(url: str, meter: _Meter) -> None:
         )
 
         def deliver(event: Event) -> None:
-            if isinstance(event, FrameReceived) and meter.count(event.payload):
+            if isinstance(event, FrameReceived) and meter.count(event.payload == END):
                 return
             trader.deliver(event)
 
@@ -237,7 +299,7 @@ async def _core(url: str, meter: _Meter) -> None:
         streams = Streams(url, signer, Redactor("bench-secret"), deliver, _crash, clock.now)
         trader.connect(streams, Rest(), None)
         trader.deliver(Started(1))
-        await meter.done
+        await meter.done.wait()
         assert core.trading.asked > 0, core.faults.all()
         assert core.streams.feed.all_synced
         streams.drop_all()
@@ -247,16 +309,19 @@ def _crash(error: BaseException) -> None:
     raise error
 
 
-_RECEIVERS = {"bare": _bare, "book": _book, "core": _core}
+RECEIVERS = {"bare": _bare, "book": _book, "core": _core}
 
 
 async def _receive(name: str, port: int, profile: bool) -> None:
     import gc
 
-    meter = _Meter(profile)
+    meter = Meter(profile)
     gc.freeze()
-    await asyncio.wait_for(_RECEIVERS[name](f"ws://127.0.0.1:{port}/realtime", meter), 600)
-    print(1e6 * meter.cpu_s / (meter.seen - meter.images - 1))
+    await asyncio.wait_for(RECEIVERS[name](f"ws://127.0.0.1:{port}/realtime", meter), 600)
+    print(meter.us_per_message())
+    if meter.profile is not None:
+        # Not before the end: a reader that closes the pipe would then leave us waiting for it.
+        pstats.Stats(meter.profile, stream=sys.stderr).sort_stats("tottime").print_stats(25)
 
 
 def _run(name: str, count: int, paced: bool, profile: bool) -> float:
@@ -287,11 +352,12 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="where the time goes, to stderr")
     parser.add_argument("--send", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--paced-sender", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--receive", choices=_RECEIVERS, help=argparse.SUPPRESS)
+    parser.add_argument("--receive", choices=RECEIVERS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.send is not None:
-        asyncio.run(_serve(args.send, args.paced_sender))
+        stream = list(market_stream.frames(args.send))
+        asyncio.run(serve(market_stream.images(), stream, paced=args.paced_sender))
     elif args.receive is not None:
         asyncio.run(_receive(args.receive, args.port, args.profile))
     elif args.profile:
@@ -299,15 +365,15 @@ def main() -> None:
     else:
         for label, count, paced in (
             ("flood", args.messages, False),
-            (f"paced at {_PACE_HZ}/s", args.paced, True),
+            (f"paced at {PACE_HZ}/s", args.paced, True),
         ):
             if count == 0:
                 continue
             rounds = [
-                {name: _run(name, count, paced, False) for name in _RECEIVERS}
+                {name: _run(name, count, paced, False) for name in RECEIVERS}
                 for _ in range(args.rounds)
             ]
-            for name in _RECEIVERS:
+            for name in RECEIVERS:
                 cost = statistics.median(r[name] for r in rounds)
                 ratio = statistics.median(r[name] / r["bare"] for r in rounds)
                 print(f"{label:16} {name:5} {cost:8.2f} us/message   {ratio:5.2f} x bare")
