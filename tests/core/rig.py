@@ -28,6 +28,7 @@ from chappie.model.events import (
     Event,
     FrameReceived,
     PolicyDecided,
+    PolicyFailed,
     Started,
     StreamClosed,
     StreamOpened,
@@ -68,6 +69,7 @@ class Rig:
     ) -> None:
         self.core = Core(config, BitmexDialect("XBTUSD"))
         self.now_ns = SECOND_NS
+        self.policy_raises = False
         self.target = 0
         self.orders: list[dict[str, Any]] = []
         self.fills: list[dict[str, Any]] = []
@@ -118,7 +120,10 @@ class Rig:
             case OpenStream():
                 self.conn = command.conn
             case AskPolicy():
-                self.deliver(PolicyDecided(command.decision, self.target))
+                if self.policy_raises:
+                    self.deliver(PolicyFailed(command.decision, "ValueError: no idea"))
+                else:
+                    self.deliver(PolicyDecided(command.decision, self.target))
             case Stop():
                 self.stop = command
             case CloseStream() | SendFrame() | Keep() | Log():

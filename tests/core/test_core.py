@@ -388,3 +388,22 @@ def test_a_fill_that_rest_does_not_show_either_is_no_reason_to_storm_it() -> Non
         rig.quote()
     assert 3 <= len(rig.calls("GET", "/execution")) <= 8
     assert len(rig.orders_sent) == 1
+
+
+# --- a policy that is broken
+
+
+def test_a_policy_that_raises_has_its_orders_cancelled_and_trades_again_once_it_answers() -> None:
+    rig, order = with_order_under_way()
+    rig.answer(order, order_row(name_of(order), "New"))
+    rig.policy_raises = True
+    rig.wait(2, rig.quote)
+    assert rig.faults == ["policy_failed"]
+    cancel = rig.asked_for("DELETE", "/order")
+    rig.answer(cancel, [order_row(name_of(order), "Canceled")])
+    rig.wait(5, rig.quote)
+    assert len(rig.orders_sent) == 1, "a broken policy's last target is nobody's wish"
+    rig.policy_raises = False
+    rig.wait(2, rig.quote)
+    assert rig.faults == []
+    assert len(rig.orders_sent) == 2

@@ -68,6 +68,8 @@ _NOTHING: tuple[Command, ...] = ()
 _KEY = "key"
 _TERMS_RETRY_NS = SECOND_NS
 _STOP_WINDOW_NS = 3 * SECOND_NS
+# A step that comes this much later than the check it was due for: nobody was there.
+_GAP_NS = SECOND_NS
 _OVERLOAD_PAUSE_S = 0.5  # protocol section 4: retry no sooner
 # After the venue refused our key: every further error makes a ban longer (protocol section 3).
 _REFUSED_PAUSE_S = 60.0
@@ -114,6 +116,8 @@ class Core:
         self._next_check_ns = 0
         self._terms_due_ns = 0
         self._began_ns = 0
+        # Wall time minus elapsed time, as of the last step that looked.
+        self._drift_ns: int | None = None
         self._key_judged = False
         self._banned = False
         self._stop_by_ns = 0
@@ -124,6 +128,8 @@ class Core:
 
     def step(self, at: At, event: Event) -> Sequence[Command]:
         """Take one event at its moment; the commands, in the order to perform them."""
+        if self._started and at.now_ns > self._next_check_ns + _GAP_NS:
+            self._woke(at)
         if type(event) is FrameReceived:
             said = self.streams.receive(at, event.conn, event.payload)
             if said is None:
@@ -137,6 +143,7 @@ class Core:
             self._observe(at, event)
         if at.now_ns >= self._next_check_ns:
             self._next_check_ns = at.now_ns + self._check_ns
+        self._compare_clocks(at)
         if self._started and not self._stopped:
             self._judge(at)
             self._repair(at)
@@ -150,6 +157,24 @@ class Core:
     def snapshot(self, at: At) -> State:
         """What the operator is shown of this moment."""
         return describe(self, at)
+
+    # --- our own clocks
+
+    def _woke(self, at: At) -> None:
+        """No step for long: the machine slept or the loop hung. What waited in the socket since
+        then is old, so silence is judged before any of it counts as news.
+        """
+        late_s = (at.now_ns - self._next_check_ns) / SECOND_NS
+        self.outbox.log("warning", "woke_late", seconds=round(late_s, 3))
+        self.streams.judge(at)
+
+    def _compare_clocks(self, at: At) -> None:
+        """Wall time that moved apart from elapsed time makes every stamp and expiry doubtful."""
+        drift_ns = at.wall_ns - at.now_ns
+        before_ns, self._drift_ns = self._drift_ns, drift_ns
+        if before_ns is not None and abs(drift_ns - before_ns) > SECOND_NS:
+            jump_s = (drift_ns - before_ns) / SECOND_NS
+            self.streams.distrust(at, f"the wall clock jumped by {jump_s:+.3f} s")
 
     # --- observe
 

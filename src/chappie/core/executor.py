@@ -70,7 +70,7 @@ def plan(
         if order.request is not None:
             return Rest(f"{order.asked.cl_ord_id} has a request outstanding")
     if not live:
-        return Rest("on target") if wanted is None else Place(wanted)
+        return _nothing_to_do(target, qty, terms) if wanted is None else Place(wanted)
     if wanted is None or len(live) > 1:
         return Withdraw(live[0].asked.cl_ord_id, "no longer wanted")
     order = live[0]
@@ -80,6 +80,16 @@ def plan(
     if wanted.price is not None and stale:
         return Withdraw(order.asked.cl_ord_id, "repriced to the touch")
     return Rest(f"{order.asked.cl_ord_id} works")
+
+
+def _nothing_to_do(target: int, qty: int, terms: Terms) -> Rest:
+    """On target, or no lot fits in between, or there is no price."""
+    if qty == target:
+        return Rest("on target")
+    size = min(abs(target - qty), terms.order_qty)
+    if size >= terms.lot_size:
+        return Rest("the book has no price on one side")
+    return Rest(f"{size} contracts towards {target} are less than a lot of {terms.lot_size}")
 
 
 def _next_order(

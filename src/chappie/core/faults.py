@@ -95,13 +95,9 @@ class ActiveFaults:
 
     @property
     def wants_withdrawal(self) -> bool:
-        """Whether an active fault wants our resting orders gone.
-
-        A low budget only blocks new ones: a resting order costs nothing, its cancel would. An
-        unknown fate of one order says nothing about another.
-        """
+        """Whether an active fault wants our resting orders gone."""
         rows = [FAULTS[f.fault] for f in self._active.values()]
-        return any(row.posture >= Posture.CANCEL_ONLY and not row.decides for row in rows)
+        return any(row.posture >= Posture.CANCEL_ONLY and not row.rests for row in rows)
 
     def stop_due(self, now_ns: int) -> StopDue | None:
         """The fault that reached its deadline first; ties by table order."""

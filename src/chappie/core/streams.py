@@ -247,6 +247,14 @@ class Streams:
         for frame in self._session.resubscribe(stream):
             self._outbox.put(SendFrame(self.connection.conn, frame))
 
+    def distrust(self, at: At, why: str) -> None:
+        """Nothing that we hold is certain any more: drop all images and reconcile."""
+        self._outbox.log("error", "distrust", detail=why)
+        if self.connection.is_up:
+            self._close(at, why)
+        else:
+            self._reconciler.doubt(at, why)
+
     def _close(self, at: At, why: str) -> None:
         if self.connection.is_up:
             self._outbox.put(CloseStream(self.connection.conn, why))

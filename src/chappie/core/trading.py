@@ -100,6 +100,7 @@ class Trading:
         if number != self._awaited:
             return
         self._awaited = None
+        self.decision = None
         self._faults.raise_(Fault.POLICY_FAILED, at, detail)
 
     # --- trade

@@ -101,6 +101,8 @@ class FaultRow(msgspec.Struct, frozen=True):
     """One row of the table: what a fault demands, what ends it, when it stops the process.
 
     ``decides``: whether the policy is still asked, because what it sees is still true.
+    ``rests``: whether our resting orders may stay. A low budget only blocks new ones: a resting
+    order costs nothing, its cancel would. An unknown fate of one order says nothing of another.
     """
 
     posture: Posture
@@ -109,6 +111,7 @@ class FaultRow(msgspec.Struct, frozen=True):
     stop: StopReason | None = None
     latches: bool = False
     decides: bool = False
+    rests: bool = False
 
 
 FAULTS: dict[Fault, FaultRow] = {
@@ -170,7 +173,7 @@ FAULTS: dict[Fault, FaultRow] = {
         StopReason.CLOCK_SKEW,
     ),
     Fault.BUDGET_LOW: FaultRow(
-        Posture.CANCEL_ONLY, "more than rate_limit.unlock_above remain", decides=True
+        Posture.CANCEL_ONLY, "more than rate_limit.unlock_above remain", decides=True, rests=True
     ),
     Fault.UNRECONCILED: FaultRow(
         Posture.CANCEL_ONLY,
@@ -190,6 +193,7 @@ FAULTS: dict[Fault, FaultRow] = {
         After.ORDER_RESOLVE,
         StopReason.ORDER_UNRESOLVED,
         decides=True,
+        rests=True,
     ),
     Fault.LEFTOVER_ORDERS: FaultRow(
         Posture.CANCEL_ONLY,
@@ -197,5 +201,6 @@ FAULTS: dict[Fault, FaultRow] = {
         After.RECONCILE,
         StopReason.VENUE_DEGRADED,
         decides=True,
+        rests=True,
     ),
 }
