@@ -78,6 +78,7 @@ class Streams:
         # Whether this connection was ever synced as a whole.
         self._synced_once = False
         self._early_told: dict[Stream, bool] = {}
+        self._imaged: dict[Stream, bool] = {}
 
     def begin(self, at: At) -> None:
         """Every knowledge fault about the streams holds until it is disproved."""
@@ -128,6 +129,7 @@ class Streams:
                 self.instrument(at, report)
             case ImageApplied():
                 self.feed.imaged(report.stream, at.now_ns)
+                self._first_image(report.stream)
                 self._early_told.pop(report.stream, None)
                 self._faults.clear(Fault.STREAM_UNSYNCED, report.stream.value)
             case EarlyDropped():
@@ -151,6 +153,12 @@ class Streams:
             case _:
                 assert_never(report)
         return True
+
+    def _first_image(self, stream: Stream) -> None:
+        """The subscription was answered: a stream that goes wrong now is asked for at once."""
+        if stream not in self._imaged:
+            self._imaged[stream] = True
+            self._resubscribed_ns.pop(stream, None)
 
     def _early_dropped(self, stream: Stream) -> None:
         """Said once per wait for an image: a busy table drops hundreds of them a second."""
@@ -267,6 +275,7 @@ class Streams:
         self.feed.disconnected(at.now_ns)
         self._market.quote = None
         self._resubscribed_ns.clear()
+        self._imaged.clear()
         self._outbox.log("warning", "stream_lost", detail=why)
         self._faults.raise_(Fault.STREAM_DOWN, at, why)
         for stream in Stream:

@@ -212,8 +212,11 @@ class Trading:
         wish = f"{decision.target} {denial.name}"
         if self._told_wish != wish:
             self._told_wish = wish
-            self.would_be_orders += 1
-            self._outbox.log("info", "would_be_order", order=words, why=denial.value)
+            if denial is Denial.ALLOW_TRADE_OFF:
+                self.would_be_orders += 1
+                self._outbox.log("info", "would_be_order", order=words, why=denial.value)
+            else:
+                self._outbox.log("info", "order_denied", order=words, why=denial.value)
 
     def _in_words(self, wanted: Wanted) -> str:
         price = self._market.price(wanted.price)

@@ -95,10 +95,12 @@ class BitmexSession:
     # --- what to send
 
     def subscriptions(self) -> Sequence[bytes]:
-        """One frame for all streams, private ones unfiltered: a foreign order on any symbol of
-        the account matters, because the dead man's switch covers the whole account.
+        """One frame a stream, so that a refusal, which echoes the whole request, names it.
+
+        Private ones are unfiltered: a foreign order on any symbol of the account matters, because
+        the dead man's switch covers the whole account.
         """
-        return (_command("subscribe", [self._topic(stream) for stream in Stream]),)
+        return tuple(_command("subscribe", [self._topic(stream)]) for stream in Stream)
 
     def resubscribe(self, stream: Stream) -> Sequence[bytes]:
         """Forget the stream's image and ask for a new one."""
