@@ -44,7 +44,26 @@ def framed(folder: Path) -> Callable[[], None]:
     journal = Journal(
         folder, epoch=1, version="", config=b"{}", policy_period_s=1.0, max_bytes=5_000_000_000
     )
-    return lambda: journal.append(AT, EVENT)
+
+    def append() -> None:
+        journal.append(AT, EVENT)
+        journal.flush(AT)
+
+    return append
+
+
+def burst(folder: Path) -> Callable[[], None]:
+    journal = Journal(
+        folder, epoch=1, version="", config=b"{}", policy_period_s=1.0, max_bytes=5_000_000_000
+    )
+    numbers = iter(range(1 << 60))
+
+    def append() -> None:
+        journal.append(AT, EVENT)
+        if next(numbers) % BATCH == 0:
+            journal.flush(AT)
+
+    return append
 
 
 def raw(folder: Path) -> Callable[[], None]:
@@ -105,7 +124,8 @@ def batched(folder: Path) -> Callable[[], None]:
 
 
 WAYS: tuple[tuple[str, Callable[[Path], Callable[[], None]], bool], ...] = (
-    ("framed append (chosen)", framed, False),
+    ("framed append, written each (chosen)", framed, False),
+    (f"the same, {BATCH} share a write (chosen)", burst, False),
     ("bare os.write of 200 bytes", raw, False),
     ("SQLite WAL, NORMAL, commit each", lambda folder: sqlite(folder, "NORMAL"), False),
     ("LMDB without sync, commit each", lmdb, False),
@@ -127,17 +147,17 @@ def measure(append: Callable[[], None], count: int) -> Iterator[float]:
 def main() -> None:
     records = int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS
     first = 0.0
-    print(f"{'':36}{'µs/record':>10}{'ratio':>8}   ({records} records, {os.cpu_count()} cores)")
+    print(f"{'':40}{'µs/record':>10}{'ratio':>8}   ({records} records, {os.cpu_count()} cores)")
     for name, make, synced in WAYS:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 append = make(Path(folder))
             except ImportError:
-                print(f"{name:36}{'not installed':>18}")
+                print(f"{name:40}{'not installed':>18}")
                 continue
             cost = sorted(measure(append, SYNCED if synced else records))[2]
         first = first or cost
-        print(f"{name:36}{cost:10.2f}{cost / first:8.1f}")
+        print(f"{name:40}{cost:10.2f}{cost / first:8.1f}")
 
 
 if __name__ == "__main__":

@@ -430,7 +430,7 @@ def main() -> None:
         _RIVALS[args.receive](args.port)
         return
     if args.receive is not None:
-        asyncio.run(_ours(feed.RECEIVERS[args.receive], args.port))
+        feed.run(_ours(feed.RECEIVERS[args.receive], args.port))
         return
     pythons = dict.fromkeys(_OURS, sys.executable)
     for name, python in (

@@ -46,7 +46,7 @@ LAYERS = (
     Layer(
         LIVE,
         (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL),
-        ("msgspec", "aiohttp", "picows", "yarl"),
+        ("msgspec", "aiohttp", "picows", "uvloop", "yarl"),
     ),
     Layer(
         GUARDIAN,

@@ -1,4 +1,4 @@
-"""The journal of a run: everything that `append` returned from can be read back."""
+"""The journal of a run: everything that `flush` returned from can be read back."""
 
 import os
 import signal
@@ -61,9 +61,14 @@ def journal(folder: Path, epoch: int = 1, max_bytes: int = 10**9) -> Journal:
     )
 
 
+def write(log: Journal, at: At, entry: Entry) -> None:
+    log.append(at, entry)
+    log.flush(at)
+
+
 def fill(log: Journal, numbers: Iterator[int]) -> None:
     for number in numbers:
-        log.append(At(number, number), FrameReceived(number, bytes(500)))
+        write(log, At(number, number), FrameReceived(number, bytes(500)))
 
 
 def entries(path: Path) -> list[Entry]:
@@ -76,8 +81,8 @@ def entries(path: Path) -> list[Entry]:
 def test_every_kind_of_event_comes_back_as_it_was_written(tmp_path: Path) -> None:
     log = journal(tmp_path, epoch=42)
     for number, event in enumerate(EVENTS):
-        log.append(At(number, 10**18 + number), event)
-    log.append(At(99, 99), Digest(11, 4711))
+        write(log, At(number, 10**18 + number), event)
+    write(log, At(99, 99), Digest(11, 4711))
     found = list(read(log.path))
     assert found[0][1] == Header(1, 42, 1, "1.2.3", b"{}", 1.0)
     assert found[1:-1] == [(At(n, 10**18 + n), event) for n, event in enumerate(EVENTS)]
@@ -90,7 +95,7 @@ def test_any_payload_survives_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, payload: bytes, conn: int, now: int
 ) -> None:
     log = journal(tmp_path_factory.mktemp("journal"))
-    log.append(At(now, now), FrameReceived(conn, payload))
+    write(log, At(now, now), FrameReceived(conn, payload))
     assert list(read(log.path))[1] == (At(now, now), FrameReceived(conn, payload))
     log.close()
 
@@ -99,23 +104,32 @@ def test_a_large_record_between_small_ones_is_kept_whole(tmp_path: Path) -> None
     log = journal(tmp_path)
     large = FrameReceived(1, os.urandom(10 * 1024 * 1024))
     for event in (Ticked(), large, Ticked()):
-        log.append(At(1, 1), event)
+        write(log, At(1, 1), event)
     assert entries(log.path)[1:] == [Ticked(), large, Ticked()]
 
 
 def test_it_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     log = journal(tmp_path)
-    log.append(At(1, 1), Ticked())
+    write(log, At(1, 1), Ticked())
     assert entries(log.path)[1:] == [Ticked()]
-    log.append(At(2, 2), StreamOpened(1))
+    write(log, At(2, 2), StreamOpened(1))
     assert entries(log.path)[1:] == [Ticked(), StreamOpened(1)]
+
+
+def test_what_was_taken_together_is_written_together_and_read_one_by_one(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    for number, event in enumerate(EVENTS):
+        log.append(At(number, number), event)
+    assert len(entries(log.path)) == 1
+    log.flush(At(99, 99))
+    assert entries(log.path)[1:] == list(EVENTS)
 
 
 def test_segments_keep_their_total_below_the_bound_and_drop_the_oldest(tmp_path: Path) -> None:
     bound = 40_000
     log = journal(tmp_path, max_bytes=bound)
     for number in range(2000):
-        log.append(At(number, number), FrameReceived(number, bytes(100)))
+        write(log, At(number, number), FrameReceived(number, bytes(100)))
         if number % 50 == 0:
             assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound + 200
     kept = [entry for path in segments(tmp_path) for entry in entries(path)]
@@ -127,7 +141,7 @@ def test_segments_keep_their_total_below_the_bound_and_drop_the_oldest(tmp_path:
 def test_every_segment_begins_with_the_header_that_a_replay_needs(tmp_path: Path) -> None:
     log = journal(tmp_path, epoch=5, max_bytes=8_000)
     for number in range(100):
-        log.append(At(number, number), FrameReceived(number, bytes(100)))
+        write(log, At(number, number), FrameReceived(number, bytes(100)))
     paths = segments(tmp_path, epoch=5)
     assert len(paths) > 1
     for path in paths:
@@ -140,7 +154,7 @@ def test_every_segment_begins_with_the_header_that_a_replay_needs(tmp_path: Path
 def test_segments_of_earlier_runs_count_against_the_bound_and_go_first(tmp_path: Path) -> None:
     first = journal(tmp_path, epoch=1, max_bytes=10**6)
     for _ in range(300):
-        first.append(At(1, 1), FrameReceived(1, bytes(100)))
+        write(first, At(1, 1), FrameReceived(1, bytes(100)))
     first.close()
     second = journal(tmp_path, epoch=2, max_bytes=20_000)
     assert segments(tmp_path, epoch=1) == []
@@ -155,8 +169,8 @@ def test_two_runs_never_write_the_same_segment(tmp_path: Path) -> None:
 
 def test_a_record_of_another_format_is_refused_in_words(tmp_path: Path) -> None:
     log = journal(tmp_path)
-    log.append(At(1, 1), Header(99, 1, 1, "", b"", 1.0))
-    log.append(At(1, 1), Ticked())
+    write(log, At(1, 1), Header(99, 1, 1, "", b"", 1.0))
+    write(log, At(1, 1), Ticked())
     segment = read(log.path)
     assert len(list(segment)) == 1
     assert segment.torn is not None
@@ -188,6 +202,7 @@ number = 0
 try:
     while True:
         log.append(At(number, number), FrameReceived(number, bytes(100)))
+        log.flush(At(number, number))
         number += 1
 except JournalError as error:
     print(number, error)
@@ -247,6 +262,7 @@ log = Journal(
 number = 0
 while True:
     log.append(At(number, number), FrameReceived(number, bytes(300)))
+    log.flush(At(number, number))
     sys.stdout.write(f"{number}\\n")
     sys.stdout.flush()
     number += 1

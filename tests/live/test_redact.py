@@ -1,5 +1,7 @@
 """No secret passes, and nothing else is touched."""
 
+import pytest
+
 from chappie.live.redact import Redactor
 
 SECRET = "chNOOS4KvNXR_Xq4k4c9qsfoKWvnDecLATCRlcBwyKDYnWgO"
@@ -18,6 +20,16 @@ def test_data_without_a_secret_is_the_same_object() -> None:
 
 def test_a_secret_within_a_secret_leaves_no_rest() -> None:
     assert Redactor("secret", "secret-longer").text("secret-longer") == "***"
+
+
+@pytest.mark.parametrize(
+    "secret", ["plain-secret", "Jq4kWQ_x", "ends-with-W", "Jbegins-so", "ü-wide"]
+)
+def test_a_secret_is_found_whether_or_not_it_has_a_rare_byte(secret: str) -> None:
+    usual = b'{"table":"trade","side":"Buy","price":1.5,"note":"'
+    data = usual + secret.encode() + b'"}'
+    assert Redactor(secret).bytes(data) == usual + b'***"}'
+    assert Redactor(secret).bytes(usual) is usual
 
 
 def test_words_too_short_to_be_secrets_eat_no_text() -> None:

@@ -89,7 +89,7 @@ class Rig:
         def fails(*args: object) -> None:
             raise JournalError("state/journal/1: No space left on device")
 
-        self.journal.append = fails  # type: ignore[method-assign]  # a disk that is full now
+        self.journal.flush = fails  # type: ignore[method-assign]  # a disk that is full now
 
 
 def in_loop(test: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -106,6 +106,53 @@ def test_an_event_is_in_the_journal_before_the_core_sees_it(tmp_path: Path) -> N
         )
         rig.trader.deliver(FRAME)
         assert in_journal_at_step == [[FRAME]]
+
+    in_loop(test)
+
+
+def test_events_of_a_burst_that_lead_to_nothing_share_the_write_of_the_next(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        rig = Rig(tmp_path, FakeCore())
+        burst = [FrameReceived(1, bytes([number])) for number in range(3)]
+        for event in burst:
+            rig.trader.deliver(event)
+        assert rig.journalled() == burst[:1]
+        rig.clock.pass_s(0.25)
+        rig.trader.deliver(Ticked())
+        assert rig.journalled() == [*burst, Ticked()]
+
+    in_loop(test)
+
+
+def test_nothing_leaves_in_a_burst_before_the_events_behind_it_are_in_the_journal(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        order = send_order(send_by_ns=10**18, expires_s=10**10)
+        rig = Rig(tmp_path, FakeCore({StreamOpened: lambda at, event: [order]}))
+        in_journal_when_sent: list[list[Event]] = []
+        rig.hands.send_order = lambda command: in_journal_when_sent.append(  # type: ignore[method-assign]
+            rig.journalled()
+        )
+        burst = [FRAME, FRAME, StreamOpened(1)]
+        for event in burst:
+            rig.trader.deliver(event)
+        assert in_journal_when_sent == [burst]
+
+    in_loop(test)
+
+
+def test_an_order_in_a_burst_that_the_journal_does_not_take_is_not_sent(tmp_path: Path) -> None:
+    async def test() -> None:
+        order = send_order(send_by_ns=10**18, expires_s=10**10)
+        rig = Rig(tmp_path, FakeCore({StreamOpened: lambda at, event: [order]}))
+        rig.trader.deliver(FRAME)
+        rig.break_journal()
+        rig.trader.deliver(StreamOpened(1))
+        assert ("order", order) not in rig.hands.done
+        assert (await rig.trader.ended).reason is StopReason.JOURNAL_FAILED
 
     in_loop(test)
 
@@ -167,7 +214,9 @@ def test_the_policys_answer_is_an_event_like_any_other(tmp_path: Path) -> None:
         rig = Rig(tmp_path, FakeCore({FrameReceived: lambda at, event: [AskPolicy(5, VIEW)]}))
         rig.hands.answer = PolicyDecided(5, 100)
         rig.trader.deliver(FRAME)
-        assert rig.core.seen == rig.journalled() == [FRAME, PolicyDecided(5, 100)]
+        rig.clock.pass_s(1.0)
+        rig.trader.deliver(Ticked())
+        assert rig.core.seen == rig.journalled() == [FRAME, PolicyDecided(5, 100), Ticked()]
 
     in_loop(test)
 
@@ -379,18 +428,22 @@ def test_the_core_is_ticked_when_its_deadline_has_come_and_not_before(tmp_path: 
     in_loop(test)
 
 
-def test_a_sooner_deadline_moves_the_timer_and_a_later_one_does_not(tmp_path: Path) -> None:
+def test_a_timer_that_fires_before_a_deadline_that_moved_is_set_again(tmp_path: Path) -> None:
     async def test() -> None:
         ticked = asyncio.Event()
         rig = Rig(tmp_path, FakeCore({Ticked: lambda at, event: ticked.set() or []}))
-        rig.core.deadline_ns = rig.clock.now_ns + 50_000_000_000
+        rig.core.deadline_ns = rig.clock.now_ns + 1_000_000
         rig.trader.deliver(FRAME)
-        far = rig.trader._timer
-        rig.core.deadline_ns += 1_000_000_000
+        first = rig.trader._timer
+        assert first is not None
+        rig.core.deadline_ns += 1_000_000
         rig.trader.deliver(FRAME)
-        assert rig.trader._timer is far
-        rig.core.deadline_ns = rig.clock.now_ns
-        rig.trader.deliver(FRAME)
+        assert rig.trader._timer is first
+        rig.clock.pass_s(0.001)
+        await asyncio.sleep(first.when() - asyncio.get_running_loop().time() + 0.001)
+        assert not ticked.is_set()
+        assert rig.trader._timer is not first
+        rig.clock.pass_s(0.001)
         await asyncio.wait_for(ticked.wait(), 5)
 
     in_loop(test)

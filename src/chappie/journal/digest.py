@@ -21,13 +21,14 @@ class CommandDigest:
         self._crc = 0
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 
-    def add(self, commands: Sequence[Command]) -> None:
-        """Take one step's commands, of which most steps have none."""
+    def add(self, commands: Sequence[Command]) -> int:
+        """Take one step's commands, of which most steps have none; returns the steps so far."""
         self.steps += 1
         for command in commands:
             # Commands carry no tag: without their names, two kinds could look alike.
             named = zlib.crc32(type(command).__name__.encode(), self._crc)
             self._crc = zlib.crc32(self._encoder.encode(command), named)
+        return self.steps
 
     def entry(self) -> Digest:
         return Digest(self.steps, self._crc)

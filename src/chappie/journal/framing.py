@@ -29,9 +29,14 @@ def failed(path: Path, error: OSError) -> JournalError:
     return JournalError(f"{path}: {error.strerror or error}")
 
 
+def head(payload: bytes) -> bytes:
+    """What stands before a payload on disk."""
+    return _HEAD.pack(len(payload), zlib.crc32(payload))
+
+
 def framed(payload: bytes) -> bytes:
     """The payload with its head before it. One copy is cheaper than two writes or a gather."""
-    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+    return head(payload) + payload
 
 
 class Torn(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.journal.framing import JournalError, failed, framed
+from chappie.journal.framing import JournalError, failed, framed, head
 from chappie.journal.records import FORMAT, Entry, Header
 from chappie.model.units import At
 
@@ -16,10 +16,11 @@ _SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Journal:
-    """Appends records; each is in the kernel's hands when `append` returns.
+    """Takes records with `append`; all of them are in the kernel's hands when `flush` returns.
 
     That is what survives a killed process. Surviving a power loss needs a sync, which only the
-    kept log pays (see `chappie.journal.kept`).
+    kept log pays (see `chappie.journal.kept`). Two calls, because the write is the dear part: a
+    burst of messages that leads to nothing shares one.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Journal:
         self._encoder = msgspec.msgpack.Encoder()
         self._fd = -1
         self._size = 0
+        self._unwritten: list[bytes] = []
         self._segment = 0
         self.path = folder
         try:
@@ -55,15 +57,23 @@ class Journal:
         self._next_segment(None)
 
     def append(self, at: At, entry: Entry) -> None:
-        """Write one record. Raises `JournalError`, with the file as it was before."""
-        frame = framed(self._encoder.encode((at, entry)))
-        write_whole(self.path, self._fd, frame, self._size)
-        self._size += len(frame)
+        """Take one record; it is not on its way to the disk before `flush`."""
+        payload = self._encoder.encode((at, entry))
+        self._unwritten += (head(payload), payload)
+
+    def flush(self, at: At) -> None:
+        """Write what was taken. Raises `JournalError`, with the file as it was before."""
+        if not self._unwritten:
+            return
+        frames = b"".join(self._unwritten)
+        self._unwritten.clear()
+        write_whole(self.path, self._fd, frames, self._size)
+        self._size += len(frames)
         if self._size >= self._segment_bytes:
             self._next_segment(at)
 
     def close(self) -> None:
-        """Close the segment; nothing is buffered, so nothing can fail to arrive."""
+        """Close the segment. What was not flushed is not written: the caller flushes first."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -104,16 +114,16 @@ class Journal:
             self._older_bytes -= size
 
 
-def write_whole(path: Path, fd: int, frame: bytes, start: int) -> None:
-    """Append a frame as a whole, or leave the file as it was: it ends at ``start``.
+def write_whole(path: Path, fd: int, frames: bytes, start: int) -> None:
+    """Append frames as a whole, or leave the file as it was: it ends at ``start``.
 
     A disk that fills up takes a part and says so only on the next write. The part is then cut off
     again, so that the file ends with the last acknowledged record. Raises `JournalError`.
     """
     written = 0
-    while written < len(frame):
+    while written < len(frames):
         try:
-            written += os.write(fd, memoryview(frame)[written:] if written else frame)
+            written += os.write(fd, memoryview(frames)[written:] if written else frames)
         except OSError as error:
             # Should the cut fail too, the torn frame stays and a reader finds it by its checksum.
             with contextlib.suppress(OSError):

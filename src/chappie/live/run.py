@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import FrameType
 
 import msgspec
+import uvloop
 
 from chappie.journal.framing import JournalError
 from chappie.journal.journal import Journal
@@ -90,7 +91,8 @@ def run(plan: Plan, state: StateDir, policy: PolicyRunner, log: Log) -> LastStop
     gc.collect()
     gc.freeze()
     try:
-        return asyncio.run(_drive(plan, state, policy, log, epoch, journal, kept))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_drive(plan, state, policy, log, epoch, journal, kept))
     # A bug outside the loop's own edge: while the parts are put together or taken apart.
     except Exception as error:  # noqa: BLE001
         stop = crash_stop(error, log)
@@ -183,6 +185,9 @@ async def _drive(
         state.write_last_stop(stops[0])
 
     def watchdogs_words(reason: StopReason, detail: str) -> None:
+        if reason is StopReason.LOOP_STALLED:
+            # What the loop hangs on may be the last of a burst, not written yet.
+            journal.flush(clock.now())
         if not stops:
             log.error(reason.word, detail=detail)
             last_words(Ended(reason, detail, False), trader.last_state)

@@ -34,6 +34,10 @@ from chappie.venues.interface import Signer
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 """Twice the largest image that a venue is known to send for one instrument, with room."""
 
+# Looked up once: reading a member of an enum from its class is slow.
+_TEXT = WSMsgType.TEXT
+_DATA = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION)
+
 _DETAIL_MAX = 300
 # How much longer than its own time limit the signature of a login holds.
 _LOGIN_SLACK_S = 5
@@ -178,11 +182,10 @@ class _Connection(WSListener):
         if owner is None:
             return
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY or kind is WSMsgType.CONTINUATION:
-            if frame.fin and not self._parts:
-                owner.received(self.conn, frame.get_payload_as_bytes())
-            else:
-                self._collect(owner, frame)
+        if kind is _TEXT and frame.fin:
+            owner.received(self.conn, frame.get_payload_as_bytes())
+        elif kind in _DATA:
+            self._collect(owner, frame)
         elif kind is WSMsgType.CLOSE:
             self._code = int(frame.get_close_code().value)
             words = (frame.get_close_message() or b"").decode(errors="backslashreplace")

@@ -1,7 +1,8 @@
 """The driver: get an event, write it down, step, perform the commands.
 
 Everything happens in the callback that brought the event, on one thread. Nothing that adds risk
-leaves before the event that caused it is in the journal.
+leaves before the event that caused it is in the journal. In a burst, events that led to nothing
+wait for the next that does, or for a tick, and share its write.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ PENDING_MAX = 10_000
 # Four times a second; a little less, for the check that carries a beat is as long as that.
 _BEAT_AFTER_NS = 240 * MILLISECOND_NS
 _TICK_AT_LEAST_S = 0.001
+# Events that come so soon after the last write are a burst, which shares its writes.
+_BURST_NS = MILLISECOND_NS // 2
 _END_BY_FORCE_AFTER_S = 3.8
 _TRACE_LINES = 12
 
@@ -52,7 +55,9 @@ class CoreLike(Protocol):
 
     def step(self, at: At, event: Event) -> Sequence[Command]: ...
 
-    def next_deadline(self) -> int | None: ...
+    def next_deadline(self) -> int | None:
+        """Once there is one, later steps only move it later."""
+        ...
 
     def snapshot(self, at: At) -> State: ...
 
@@ -130,8 +135,8 @@ class Trader:
         self._kept_stop = False
         self._stop_asked = False
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = 0
         self._beat_ns = 0
+        self._written_ns = 0
         self._digest = CommandDigest()
         self._perform: dict[type, Callable[[Any], None]] = {
             OpenStream: self._open_stream,
@@ -168,7 +173,8 @@ class Trader:
             self._step(event)
             while self._pending and not self._over:
                 self._step(self._pending.popleft())
-            if not self._over:
+            # One that fires before the deadline, which only moves later, is set again.
+            if self._timer is None and not self._over:
                 self._arm_timer()
         # The outermost edge of the trader: whatever a bug raises ends the process by the table.
         except Exception as error:  # noqa: BLE001
@@ -199,17 +205,19 @@ class Trader:
             self._bound_the_end(event)
         at = self._clock()
         if self._journal_error is None:
-            try:
-                self._journal.append(at, event)
-            except JournalError as error:
-                self._journal_failed(error)
+            self._journal.append(at, event)
+            if at.now_ns - self._written_ns > _BURST_NS:
+                self._write_down(at)
         commands = self._core.step(at, event)
-        self._digest.add(commands)
-        for command in commands:
-            self._perform[type(command)](command)
-            if self._over:
-                return
-        if self._digest.steps % EVERY_STEPS == 0:
+        steps = self._digest.add(commands)
+        if commands:
+            # Nothing leaves before the events that caused it are in the journal.
+            self._write_down(at)
+            for command in commands:
+                self._perform[type(command)](command)
+                if self._over:
+                    return
+        if steps % EVERY_STEPS == 0:
             self._write_digest(at)
         # After any step: under a busy feed the core's checks ride on frames and nothing ticks.
         if at.now_ns - self._beat_ns >= _BEAT_AFTER_NS:
@@ -217,8 +225,14 @@ class Trader:
 
     def _write_digest(self, at: At) -> None:
         if self._journal_error is None:
+            self._journal.append(at, self._digest.entry())
+            self._write_down(at)
+
+    def _write_down(self, at: At) -> None:
+        self._written_ns = at.now_ns
+        if self._journal_error is None:
             try:
-                self._journal.append(at, self._digest.entry())
+                self._journal.flush(at)
             except JournalError as error:
                 self._journal_failed(error)
 
@@ -274,16 +288,11 @@ class Trader:
     # --- time
 
     def _arm_timer(self) -> None:
-        """One timer, moved only when the next deadline comes sooner than it: later is cheap."""
+        """Set the one timer; deadlines only move later, so it never fires too late."""
         deadline_ns = self._core.next_deadline()
         if deadline_ns is None:
             return
-        if self._timer is not None:
-            if self._timer_ns <= deadline_ns:
-                return
-            self._timer.cancel()
         delay_s = max(_TICK_AT_LEAST_S, (deadline_ns - self._clock().now_ns) / SECOND_NS)
-        self._timer_ns = deadline_ns
         self._timer = self._loop.call_later(delay_s, self._timer_fired)
 
     def _timer_fired(self) -> None:
@@ -332,6 +341,7 @@ class Trader:
             return
         try:
             self._journal.append(at, self._digest.entry())
+            self._journal.flush(at)
             if not self._kept_stop:
                 self._kept.append(Stopped(at.wall_ns, ended.reason.word, ended.detail))
         except JournalError as error:

@@ -7,6 +7,7 @@ and never raises: what it cannot read is `Refused` with a reason, never skipped.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -42,6 +43,7 @@ from chappie.venues.bitmex.columns import (
 )
 from chappie.venues.bitmex.tables import L2Mirror, TableMirror, TickScale
 from chappie.venues.bitmex.wire import (
+    Envelope,
     Row,
     decode_envelope,
     decode_l2,
@@ -52,6 +54,15 @@ from chappie.venues.bitmex.wire import (
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
 _DETAIL_CHARS = 200
+
+# What reading a frame may raise; anything else is a bug of ours.
+_UNREADABLE = (
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    RowRefusedError,
+    OffTickError,
+)
 
 _QUOTE_ADVANCED = Advanced(Stream.QUOTE)
 _TRADE_ADVANCED = Advanced(Stream.TRADE)
@@ -91,6 +102,12 @@ class BitmexSession:
             Stream.POSITION: self._position_row,
             Stream.MARGIN: self._margin_row,
         }
+        self._read: dict[Stream, Callable[[bytes], Sequence[Report]]] = {
+            stream: partial(self._mirrored, stream) for stream in self._mirrors
+        }
+        self._read[Stream.BOOK] = self._book_frame
+        self._read[Stream.QUOTE] = self._quote_frame
+        self._read[Stream.TRADE] = self._trade_frame
 
     # --- what to send
 
@@ -126,37 +143,50 @@ class BitmexSession:
 
     def receive(self, payload: bytes) -> Sequence[Report]:
         """What one frame says."""
-        if payload.startswith(_L2):
-            return self._guarded(self._book_frame, payload, Stream.BOOK)
-        if payload.startswith(_QUOTE):
-            return self._guarded(self._quote_frame, payload, Stream.QUOTE)
-        if payload.startswith(_TRADE):
-            return self._guarded(self._trade_frame, payload, Stream.TRADE)
-        if payload == b"pong":
-            return (Ponged(),)
-        return self._guarded(self._any_frame, payload, None)
+        stream: Stream | None = None
+        try:
+            if payload.startswith(_L2):
+                stream = Stream.BOOK
+            elif payload.startswith(_QUOTE):
+                stream = Stream.QUOTE
+            elif payload.startswith(_TRADE):
+                stream = Stream.TRADE
+            elif payload == b"pong":
+                return (Ponged(),)
+            elif len(payload) <= MAX_FRAME_BYTES:
+                frame = decode_envelope(payload)
+                if frame.table is None:
+                    return self._word(frame, payload)
+                stream = STREAM_OF_TABLE.get(frame.table)
+                if stream is None:
+                    detail = f"table {frame.table!r}"
+                    return self._refused(WireRefusal.UNKNOWN_TABLE, None, detail)
+            if stream is None or len(payload) > MAX_FRAME_BYTES:
+                return self._refused(WireRefusal.TOO_LARGE, stream, f"{len(payload)} bytes")
+            return self._read[stream](payload)
+        except _UNREADABLE as error:
+            return self._unreadable(error, payload, stream)
 
-    def _guarded(
-        self, read: Callable[[bytes], Sequence[Report]], payload: bytes, stream: Stream | None
+    def _unreadable(
+        self, error: Exception, payload: bytes, stream: Stream | None
     ) -> Sequence[Report]:
         """Whatever is wrong with a frame becomes one `Refused`."""
-        if len(payload) > MAX_FRAME_BYTES:
-            return self._refused(WireRefusal.TOO_LARGE, stream, f"{len(payload)} bytes")
-        try:
-            return read(payload)
-        except msgspec.ValidationError as error:
-            text = str(error)
-            why = WireRefusal.UNKNOWN_ENUM if "enum value" in text else WireRefusal.SHAPE
-            return self._refused(why, stream, f"{text}: {_excerpt(payload)}")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return self._refused(WireRefusal.NOT_JSON, stream, f"{error}: {_excerpt(payload)}")
-        except RecursionError:
-            # The decoder's own answer to brackets without end.
-            return self._refused(WireRefusal.SHAPE, stream, f"nested too deep: {_excerpt(payload)}")
-        except RowRefusedError as error:
-            return self._refused(error.why, stream, error.detail)
-        except OffTickError as error:
-            return self._refused(WireRefusal.OFF_TICK, stream, str(error))
+        text, excerpt = str(error), _excerpt(payload)
+        match error:
+            case msgspec.ValidationError():
+                why = WireRefusal.UNKNOWN_ENUM if "enum value" in text else WireRefusal.SHAPE
+                return self._refused(why, stream, f"{text}: {excerpt}")
+            case msgspec.DecodeError() | UnicodeDecodeError():
+                return self._refused(WireRefusal.NOT_JSON, stream, f"{text}: {excerpt}")
+            case RecursionError():
+                # The decoder's own answer to brackets without end.
+                return self._refused(WireRefusal.SHAPE, stream, f"nested too deep: {excerpt}")
+            case RowRefusedError():
+                return self._refused(error.why, stream, error.detail)
+            case OffTickError():
+                return self._refused(WireRefusal.OFF_TICK, stream, text)
+            case _:
+                raise error
 
     def _refused(self, why: WireRefusal, stream: Stream | None, detail: str) -> Sequence[Report]:
         """One refusal; a stream that lost a message holds nothing true until its next image."""
@@ -172,7 +202,7 @@ class BitmexSession:
                 return self._refused(WireRefusal.FOREIGN_SYMBOL, None, f"orderBookL2 {row.symbol}")
         if not frame.data and frame.action != "partial":
             return ()
-        return (self._l2.apply(frame),)
+        return self._l2.apply(frame)
 
     def _quote_frame(self, payload: bytes) -> Sequence[Report]:
         frame = decode_quote(payload)
@@ -227,10 +257,8 @@ class BitmexSession:
             return Inconsistent(stream, f"{action} in a table that only inserts")
         return advanced
 
-    def _any_frame(self, payload: bytes) -> Sequence[Report]:
-        frame = decode_envelope(payload)
-        if frame.table is not None:
-            return self._table_frame(frame.table, payload)
+    def _word(self, frame: Envelope, payload: bytes) -> Sequence[Report]:
+        """A frame of no table: the venue speaks of the connection."""
         if frame.info is not None:
             return (Welcomed(iso_ns(frame.timestamp) if frame.timestamp else None),)
         if frame.error is not None:
@@ -248,18 +276,6 @@ class BitmexSession:
         if frame.unsubscribe is not None or frame.success is not None:
             return ()
         return self._refused(WireRefusal.SHAPE, None, _excerpt(payload))
-
-    def _table_frame(self, table: str, payload: bytes) -> Sequence[Report]:
-        stream = STREAM_OF_TABLE.get(table)
-        if stream is None:
-            return self._refused(WireRefusal.UNKNOWN_TABLE, None, f"table {table!r}")
-        if stream is Stream.BOOK:
-            return self._guarded(self._book_frame, payload, stream)
-        if stream is Stream.QUOTE:
-            return self._guarded(self._quote_frame, payload, stream)
-        if stream is Stream.TRADE:
-            return self._guarded(self._trade_frame, payload, stream)
-        return self._guarded(lambda raw: self._mirrored(stream, raw), payload, stream)
 
     def _mirrored(self, stream: Stream, payload: bytes) -> Sequence[Report]:
         frame = decode_table(payload)

@@ -19,9 +19,9 @@ from chappie.model.reports import (
 from chappie.venues.bitmex.columns import RowRefusedError
 from chappie.venues.bitmex.wire import L2Frame, Row
 
-BOOK_ADVANCED = Advanced(Stream.BOOK)
+BOOK_ADVANCED = (Advanced(Stream.BOOK),)
 BOOK_IMAGE = ImageApplied(Stream.BOOK)
-BOOK_EARLY = EarlyDropped(Stream.BOOK)
+BOOK_EARLY = (EarlyDropped(Stream.BOOK),)
 
 # An id names a level within a symbol; a level that changes side is deleted and inserted anew.
 _L2_KEYS = ({"symbol", "id", "side"}, {"symbol", "id"})
@@ -74,22 +74,20 @@ class L2Mirror:
         self._level = None
         self.book.clear()
 
-    def apply(self, frame: L2Frame) -> Report:
+    def apply(self, frame: L2Frame) -> tuple[Report]:
         """Apply one frame; after `Inconsistent` or `Refused` the image is gone."""
         if frame.action == "partial":
-            return self._image(frame)
+            return (self._image(frame),)
         if self._level is None:
             return BOOK_EARLY
         try:
             wrong = self._delta(frame, self._level)
         except OffTickError as error:
             self.forget()
-            return Refused(WireRefusal.OFF_TICK, Stream.BOOK, str(error))
-        if wrong is None and self.book.is_crossed:
-            wrong = f"crossed: bid {self.book.best_bid} ask {self.book.best_ask} ticks"
+            return (Refused(WireRefusal.OFF_TICK, Stream.BOOK, str(error)),)
         if wrong is not None:
             self.forget()
-            return Inconsistent(Stream.BOOK, wrong)
+            return (Inconsistent(Stream.BOOK, wrong),)
         return BOOK_ADVANCED
 
     def _image(self, frame: L2Frame) -> Report:
@@ -154,6 +152,9 @@ class L2Mirror:
                     return f"insert of a second level at {row.price}"
                 level[row.id] = key
                 book.add(key, row.size)
+            # Only a new level can cross a book that was not crossed.
+            if book.is_crossed:
+                return f"crossed: bid {book.best_bid} ask {book.best_ask} ticks"
         else:
             for row in frame.data:
                 key = level.pop(row.id, None)
