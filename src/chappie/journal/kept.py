@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from chappie.journal.files import sync_folder
 from chappie.journal.framing import FrameReader, JournalError, Torn, failed, framed
 from chappie.journal.journal import write_whole
 from chappie.model.records import Kept
@@ -74,12 +75,3 @@ class KeptLog:
                 "the file was damaged, not torn; restore it or move it away"
             )
         return tuple(records), torn, frames.end
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new or renamed name in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

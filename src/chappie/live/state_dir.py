@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from chappie.journal.files import write_atomically, write_durably
 from chappie.journal.framing import JournalError, failed
-from chappie.journal.kept import sync_folder
 from chappie.model.config import Config
 
 _LATCH_WORDS = 300
@@ -201,32 +201,3 @@ def venue_name(config: Config) -> str:
     if config.venue.kind == "simulated" and (host is None or host in _LOOPBACK):
         return "simulated"
     return f"{config.venue.kind} {host}"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: a reader sees the old one or the new one. `JournalError`."""
-    _replace(path, data, durable=False)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """`write_atomically`, and on the platter when it returns. Raises `JournalError`."""
-    _replace(path, data, durable=True)
-
-
-def _replace(path: Path, data: bytes, *, durable: bool) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            written = 0
-            while written < len(data):
-                written += os.write(fd, data[written:])
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh.replace(path)
-        if durable:
-            sync_folder(path.parent)
-    except OSError as error:
-        raise failed(path, error) from error
