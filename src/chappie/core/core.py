@@ -215,7 +215,7 @@ class Core:
         self._began_ns = at.now_ns
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
-        account.restore(event.kept)
+        self.desk.restore(at, event.kept)
         self.streams.begin(at)
         self.reconciler.begin(at)
         self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
@@ -274,8 +274,6 @@ class Core:
                 self.desk.new_settled(at, purpose.cl_ord_id, outcome)
             case ForCancel():
                 self.desk.cancel_settled(at, purpose, outcome)
-                if purpose.leftovers:
-                    self.reconciler.hasten(at)
             case ForSwitch():
                 self.desk.switch_settled(purpose, outcome)
             case _:
@@ -312,6 +310,7 @@ class Core:
     def _judge(self, at: At) -> None:
         self.streams.judge(at)
         self.reconciler.judge(at)
+        self.desk.judge(at)
         if self.budget.judge(at.now_ns):
             self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))
         else:
@@ -383,9 +382,10 @@ class Core:
         if not over:
             # Even those whose cancel is under way: an answer that is late must not leave an order.
             self.desk.cancel(at, live, f"stopping: {due.reason.word}")
-            self.desk.cancel_leftovers(at)
             self.desk.ask_about_doubts(at)
-            if live or self.desk.leftovers or not self.desk.disarmed(at):
+            # Of two instances one goes on, and the switch is then its own.
+            alone = due.reason is not StopReason.NOT_ALONE
+            if live or (alone and not self.desk.disarmed(at)):
                 return
         known = not live and self._account_is_known()
         self._stopped = True
@@ -396,7 +396,7 @@ class Core:
         """REST agreed with us the last time, and nothing has been left open since."""
         return (
             bool(self.reconciler.last_was_clean)
-            and not self.desk.leftovers
             and not self.desk.account.fills_missing
             and not self.faults.has(Fault.POSITION_DISAGREES)
+            and not self.faults.has(Fault.NOT_ALONE)
         )

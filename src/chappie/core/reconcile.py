@@ -76,14 +76,15 @@ class Reconciler:
         self._disagreed_ns: int | None = None
         self._stream_disagreed_ns: int | None = None
         self._missing_ns: int | None = None
+        self._orphans = 0
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
         self._began_ns = at.now_ns
         # What is kept says from when on fills may be missing. A folder without a history opens its
         # ledger at what it finds, so an older fill must not be booked on top of that.
-        kept_ns = self._account.kept_until_ns
-        self._since_wall_ns = at.wall_ns if kept_ns is None else kept_ns - _OVERLAP_NS
+        whole_ns = self._account.whole_until_ns
+        self._since_wall_ns = at.wall_ns if whole_ns is None else whole_ns - _OVERLAP_NS
         self._faults.raise_(Fault.UNRECONCILED, at, "not reconciled yet")
 
     @property
@@ -150,6 +151,7 @@ class Reconciler:
 
     def judge(self, at: At) -> None:
         """Compare a complete round; notice what the streams alone already contradict."""
+        self._judge_orphans(at)
         self._judge_missing_fills(at)
         self._judge_stream_position(at)
         current = self._round
@@ -163,6 +165,13 @@ class Reconciler:
         ):
             words = "no clean reconciliation"
             self._faults.raise_(Fault.UNRECONCILED, at, words, since_ns=self._clean_ns)
+
+    def _judge_orphans(self, at: At) -> None:
+        """What kept the last round from being clean is gone: the next one need not wait."""
+        before, self._orphans = self._orphans, len(self._account.orphans)
+        if before and not self._orphans:
+            self._unclean, self._not_before_ns = 0, at.now_ns
+            self.hasten(at)
 
     def _judge_missing_fills(self, at: At) -> None:
         """Called filled, and no execution came: ask REST for it (promise 5)."""
@@ -190,7 +199,10 @@ class Reconciler:
 
     def _compare(self, at: At, current: Round, orders: OrdersRead, held: Contracts) -> None:
         account = self._account
-        listed = self._compare_orders(at, orders, current.began_ns)
+        flat = (
+            held == 0 and account.expected_qty == 0 and (not account.said or not account.said.qty)
+        )
+        listed = self._compare_orders(at, orders, current.began_ns, flat)
         if not account.ledger.opened and account.ledger.fills == 0 and held == 0:
             # A ledger begins at flat only: a position that it does not explain stops (code 13).
             opening = Opening(at.wall_ns, held, Minor(0))
@@ -204,7 +216,7 @@ class Reconciler:
         else:
             self._positions_differ(at, held)
         clean = agree and listed and not account.fills_missing
-        if clean and not account.blotter.live() and not self._desk.leftovers:
+        if clean and not account.blotter.live():
             account.none_working_ns = current.began_ns
         self._end(at, clean)
         if clean:
@@ -228,31 +240,28 @@ class Reconciler:
         self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
         self._faults.clear(Fault.UNRECONCILED)
 
-    def _compare_orders(self, at: At, read: OrdersRead, began_ns: int) -> bool:
-        """Hear every row; find ours that are missing and leftovers of older runs.
+    def _compare_orders(self, at: At, read: OrdersRead, began_ns: int, flat: bool) -> bool:
+        """Hear every row; find ours that are missing, and those that nobody wants any more.
 
-        True when the venue's list holds no order of ours that we do not, and the reverse.
+        True when the venue's list holds no order of ours but those that we want, and all of them.
         """
         account = self._account
-        assert account.naming is not None
-        leftovers = tuple(
-            row
-            for row in read.orders
-            if account.naming.is_ours(row.cl_ord_id) and row.cl_ord_id not in account.blotter
-        )
-        self._desk.leftover(at, tuple(row.order_id for row in leftovers))
         for row in read.orders:
-            if row not in leftovers:
-                self._desk.order_said(at, row)
+            self._desk.listed(at, row, began_ns)
         listed = {row.cl_ord_id for row in read.orders}
-        same = not leftovers
+        same = not account.orphans
         for order in account.blotter.live():
             name = order.asked.cl_ord_id
             # One sent or first heard of around the read is no contradiction: the next round tells.
             if name in listed or order.said is None or order.born_ns > began_ns:
                 continue
             same = False
-            self._desk.ask(at, name)
+            absent_ns = order.absent_since_ns
+            if absent_ns is not None and absent_ns < began_ns and flat:
+                # Missing in two lists and in the query between them, and no position (O7).
+                self._desk.clear_vanished(at, order)
+            else:
+                self._desk.ask(at, name)
         return same
 
     def _end(self, at: At, clean: bool) -> None:

@@ -70,6 +70,7 @@ class Fault(Enum):
     VENUE_REFUSED = "venue_refused"
     OPERATOR_STOP = "operator_stop"
     HALT_LATCHED = "halt_latched"
+    NOT_ALONE = "not_alone"
     POLICY_FAILED = "policy_failed"
     STREAM_DOWN = "stream_down"
     STREAM_UNSYNCED = "stream_unsynced"
@@ -127,6 +128,13 @@ FAULTS: dict[Fault, FaultRow] = {
     ),
     Fault.HALT_LATCHED: FaultRow(
         Posture.HALTED, "resume", After.AT_ONCE, StopReason.HALTED, latches=True
+    ),
+    Fault.NOT_ALONE: FaultRow(
+        Posture.CANCEL_ONLY,
+        "never: the other instance goes on",
+        After.AT_ONCE,
+        StopReason.NOT_ALONE,
+        latches=True,
     ),
     Fault.POLICY_FAILED: FaultRow(
         Posture.CANCEL_ONLY, "the policy's next good answer", decides=True
@@ -197,7 +205,7 @@ FAULTS: dict[Fault, FaultRow] = {
     ),
     Fault.LEFTOVER_ORDERS: FaultRow(
         Posture.CANCEL_ONLY,
-        "the venue shows no order of an older epoch of ours",
+        "no order of ours works that nobody wants: of a dead run, or held for ended",
         After.RECONCILE,
         StopReason.VENUE_DEGRADED,
         decides=True,

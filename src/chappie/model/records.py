@@ -1,14 +1,14 @@
 """What is kept for good: the facts that outlive every run and that a start is rebuilt from.
 
 They stand in the journal's kept log, which is never dropped: intents before their request
-leaves (control O2), fills once by execID (O10), stops.
+leaves (control O2), their ends, fills once by execID (O10), adjustments, stops.
 """
 
 from typing import TypeAlias
 
 import msgspec
 
-from chappie.model.enums import Side
+from chappie.model.enums import OrdStatus, Side
 from chappie.model.orders import NewOrder
 from chappie.model.units import Contracts, Minor, Ticks
 
@@ -23,6 +23,20 @@ class Intent(_Kept, frozen=True, gc=False):
     wall_ns: int
     order: NewOrder
     decision: int
+
+
+class Ended(_Kept, frozen=True, gc=False):
+    """An order of ours is proven over: nothing more of it can fill.
+
+    An `Intent` without one is in doubt at the next start. ``ord_status`` is None when it never
+    came to be. A second one for the same order corrects the first; an `Intent` after it says that
+    the order was found alive again.
+    """
+
+    wall_ns: int
+    cl_ord_id: str
+    ord_status: OrdStatus | None
+    cum_qty: Contracts
 
 
 class Fill(_Kept, frozen=True, gc=False):
@@ -68,4 +82,4 @@ class Stopped(_Kept, frozen=True, gc=False):
     detail: str
 
 
-Kept: TypeAlias = Intent | Fill | Opening | FundingPaid | Stopped
+Kept: TypeAlias = Intent | Ended | Fill | Opening | FundingPaid | Stopped
