@@ -4,7 +4,7 @@ This is where a fill changes the position: `Ledger.book`.
 """
 
 from chappie.model.instrument import Instrument
-from chappie.model.records import Fill, FundingPaid, Opening
+from chappie.model.records import Carried, Fill, FundingPaid, Opening
 from chappie.model.units import Contracts, Minor
 
 _AVERAGE_DIGITS = 4  # as the venue shows it
@@ -36,6 +36,19 @@ class Ledger:
         self.qty = opening.qty
         self.cost = opening.cost
         self.opened = True
+
+    def go_on_from(self, carried: Carried) -> None:
+        """Begin with the sum of earlier records; their execIDs are forgotten."""
+        assert not self.opened, "a sum comes before anything that it does not hold"
+        assert self.fills == 0, "a sum comes before any fill"
+        self.qty = carried.qty
+        self.cost = carried.cost
+        self.realised = carried.realised
+        self.fees = carried.fees
+        self.funding = carried.funding
+        self.fills = carried.fills
+        self.last_fill_ns = carried.last_fill_ns
+        self.opened = carried.opened
 
     def knows(self, exec_id: str) -> bool:
         return exec_id in self._seen

@@ -12,7 +12,7 @@ import msgspec
 from chappie.core.ledger import Ledger
 from chappie.core.orders import Order, Outstanding, RequestKind, Said
 from chappie.model.enums import OrdStatus
-from chappie.model.records import Ended, Fill, FundingPaid, Intent, Kept, Opening, Stopped
+from chappie.model.records import Carried, Ended, Fill, FundingPaid, Intent, Kept, Opening, Stopped
 from chappie.model.units import At, Contracts
 
 # A request of a dead process has no number among ours.
@@ -48,6 +48,9 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
             case Opening():
                 ledger.open_with(record)
                 whole_ns = record.wall_ns
+            case Carried():
+                ledger.go_on_from(record)
+                whole_ns = record.whole_until_ns
             case Intent():
                 name = record.order.cl_ord_id
                 intents[name] = record

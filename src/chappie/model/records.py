@@ -76,10 +76,30 @@ class FundingPaid(_Kept, frozen=True, gc=False):
     venue_ns: int
 
 
+class Carried(_Kept, frozen=True, gc=False):
+    """What the first ``records`` records of an earlier kept log, put aside as ``file``, add up to.
+
+    Stands first in a log, in the place of records of which a start needs no more than their sum.
+    ``whole_until_ns`` is the venue's time up to which they lack no fill.
+    """
+
+    file: str
+    records: int
+    qty: Contracts
+    cost: Minor
+    realised: Minor
+    fees: Minor
+    funding: Minor
+    fills: int
+    last_fill_ns: int
+    opened: bool
+    whole_until_ns: int | None
+
+
 class Stopped(_Kept, frozen=True, gc=False):
     wall_ns: int
     reason: str
     detail: str
 
 
-Kept: TypeAlias = Intent | Ended | Fill | Opening | FundingPaid | Stopped
+Kept: TypeAlias = Intent | Ended | Fill | Opening | FundingPaid | Carried | Stopped
