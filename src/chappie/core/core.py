@@ -336,7 +336,7 @@ class Core:
         self.streams.repair(at)
         self.desk.repair(at, self._is_healthy())
         if self.market.instrument is not None:
-            self.reconciler.repair(at)
+            self.reconciler.repair(at, self.streams.feed.all_synced)
 
     def _repair_terms(self, at: At) -> None:
         """Without the venue's own terms nothing can be read, let alone traded (control F11)."""
@@ -383,20 +383,33 @@ class Core:
             # Even those whose cancel is under way: an answer that is late must not leave an order.
             self.desk.cancel(at, live, f"stopping: {due.reason.word}")
             self.desk.ask_about_doubts(at)
+            if live:
+                return
+            if self._has_last_words(due) and not self._account_is_known():
+                self.reconciler.verify(at, self.streams.feed.all_synced)
+                return
             # Of two instances one goes on, and the switch is then its own.
-            alone = due.reason is not StopReason.NOT_ALONE
-            if live or (alone and not self.desk.disarmed(at)):
+            if due.reason is not StopReason.NOT_ALONE and not self.desk.disarmed(at):
                 return
         known = not live and self._account_is_known()
         self._stopped = True
         self.outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, due.detail)))
         self.outbox.put(Stop(due.reason.word, due.detail, known))
 
-    def _account_is_known(self) -> bool:
-        """REST agreed with us the last time, and nothing has been left open since."""
+    def _has_last_words(self, due: StopDue) -> bool:
+        """Whether reading the account once more can make the ledger whole."""
         return (
-            bool(self.reconciler.last_was_clean)
-            and not self.desk.account.fills_missing
+            self.reconciler.ever_clean
+            and due.reason not in (StopReason.VENUE_REFUSED, StopReason.NOT_ALONE)
+            and not self.faults.has(Fault.POSITION_DISAGREES)
+        )
+
+    def _account_is_known(self) -> bool:
+        """REST agreed with us after the last order ended and the last connection was lost."""
+        account = self.desk.account
+        return (
+            self.reconciler.knows_since(account.last_ended_ns)
+            and not account.fills_missing
             and not self.faults.has(Fault.POSITION_DISAGREES)
             and not self.faults.has(Fault.NOT_ALONE)
         )

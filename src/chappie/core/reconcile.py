@@ -1,7 +1,9 @@
 """REST is the truth: rounds of reads compared with what we believe (controls O8, O9).
 
 A round is orders, fills and position, all answered and proven complete; a read that failed makes
-the round worth nothing, never a smaller one (promise 8).
+the round worth nothing, never a smaller one (promise 8). A read may lie all the same (stale,
+empty, cut), so where one alone would decide, two must say the same: the first clean round of a
+process, a position that the ledger does not explain, an order that the venue does not show.
 """
 
 from typing import assert_never
@@ -29,10 +31,15 @@ _AGAIN_NS = SECOND_NS
 
 
 class Round(msgspec.Struct):
-    """The reads of one round so far."""
+    """The reads of one round so far.
+
+    ``expected`` is every position that the ledger explained since it began: the venue's answer is
+    of some moment in between, and a bot that trades all the time must reconcile too.
+    """
 
     number: int
     began_ns: int
+    expected: list[Contracts]
     orders: OrdersRead | None = None
     position: PositionRead | None = None
     fills_done: bool = False
@@ -77,6 +84,13 @@ class Reconciler:
         self._stream_disagreed_ns: int | None = None
         self._missing_ns: int | None = None
         self._orphans = 0
+        # When the last round was asked for, and when something was last missed.
+        self._read_ns = 0
+        self._doubted_ns = 0
+        # What the last whole round read: our working orders and the position.
+        self._seen: tuple[tuple[str, ...], Contracts] | None = None
+        # The last round lacked nothing but a second one that says the same.
+        self._once = False
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
@@ -92,12 +106,29 @@ class Reconciler:
         """Whether a reconciliation of this process was clean (promise 2)."""
         return self._clean_ns is not None
 
+    def knows_since(self, moment_ns: int) -> bool:
+        """Whether the last round was clean, and asked after a moment and after every doubt."""
+        return bool(self.last_was_clean) and self._read_ns >= max(moment_ns, self._doubted_ns)
+
     def doubt(self, at: At, why: str) -> None:
         """Something may have been missed: reconcile before the next decision, from now on."""
         self._faults.raise_(Fault.UNRECONCILED, at, why)
+        self._doubted_ns = at.now_ns
+        self._wait_no_more(at)
         # A round under way has read of a time before the doubt.
         self._round = None
         self.hasten(at)
+
+    def verify(self, at: At, synced: bool) -> None:
+        """What is said last of the account needs a round of now."""
+        self._wait_no_more(at)
+        self.hasten(at)
+        self.repair(at, synced)
+
+    def _wait_no_more(self, at: At) -> None:
+        """The pause after a round is for rounds that were not clean."""
+        if self._round is None and self.last_was_clean:
+            self._not_before_ns = at.now_ns
 
     def disconnected(self, at: At) -> None:
         """The streams are gone, and with them what they said of the position."""
@@ -155,8 +186,11 @@ class Reconciler:
         self._judge_missing_fills(at)
         self._judge_stream_position(at)
         current = self._round
-        if current is not None and current.orders and current.position and current.fills_done:
-            self._compare(at, current, current.orders, current.position.position.qty)
+        if current is not None:
+            if self._account.expected_qty != current.expected[-1]:
+                current.expected.append(self._account.expected_qty)
+            if current.orders and current.position and current.fills_done:
+                self._compare(at, current, current.orders, current.position.position.qty)
         overdue_ns = 2 * self._every_ns + self._grace_ns
         if (
             self._clean_ns is not None
@@ -203,19 +237,25 @@ class Reconciler:
             held == 0 and account.expected_qty == 0 and (not account.said or not account.said.qty)
         )
         listed = self._compare_orders(at, orders, current.began_ns, flat)
-        if not account.ledger.opened and account.ledger.fills == 0 and held == 0:
+        twice = self._says_the_same(orders, held)
+        if twice and not account.ledger.opened and account.ledger.fills == 0 and held == 0:
             # A ledger begins at flat only: a position that it does not explain stops (code 13).
             opening = Opening(at.wall_ns, held, Minor(0))
             account.ledger.open_with(opening)
             self._outbox.put(Keep(opening))
         said = account.said
-        agree = held == account.expected_qty and (said is None or said.qty == held)
+        agree = held in current.expected and (said is None or said.qty in current.expected)
         if agree:
             self._disagreed_ns = None
             self._faults.clear(Fault.POSITION_DISAGREES)
-        else:
+        elif twice or self.ever_clean:
             self._positions_differ(at, held)
-        clean = agree and listed and not account.fills_missing
+        # One that is missing since before this round, the round should have brought.
+        missing = self._missing_ns is not None and self._missing_ns <= current.began_ns
+        whole = agree and listed and not missing
+        # Nothing is known before the first clean one, so a single lying read must not make it.
+        clean = whole and (twice or self.ever_clean)
+        self._once = whole and not clean
         if clean and not account.blotter.live():
             account.none_working_ns = current.began_ns
         self._end(at, clean)
@@ -226,6 +266,14 @@ class Reconciler:
             account.begin()
             if self._faults.clear(Fault.UNRECONCILED):
                 self._outbox.log("info", "reconciled", position=held, fills=account.ledger.fills)
+
+    def _says_the_same(self, orders: OrdersRead, held: Contracts) -> bool:
+        """Whether two whole rounds in a row read the same orders of ours and the same position."""
+        naming = self._account.naming
+        assert naming is not None
+        ours = sorted(row.order_id for row in orders.orders if naming.is_ours(row.cl_ord_id))
+        before, self._seen = self._seen, (tuple(ours), held)
+        return before == self._seen
 
     def _positions_differ(self, at: At, held: int) -> None:
         """A difference may be a message still on its way; past the grace it is a fault."""
@@ -266,6 +314,8 @@ class Reconciler:
 
     def _end(self, at: At, clean: bool) -> None:
         """The next round comes after the usual pause, or soon when this one was not clean."""
+        assert self._round is not None, "a round ends once"
+        self._read_ns = self._round.began_ns
         self.last_was_clean = clean
         self.last_wall_ns = at.wall_ns
         if clean:
@@ -278,13 +328,15 @@ class Reconciler:
 
     # --- repair
 
-    def repair(self, at: At) -> None:
-        """Begin the next round when it is due."""
-        due_ns = max(self._due_ns, self._not_before_ns, self._budget.shut_until_ns)
-        if self._round is not None or at.now_ns < due_ns:
+    def repair(self, at: At, synced: bool) -> None:
+        """Begin the next round when it is due; a second one to agree with, once all is synced."""
+        due_ns = max(self._due_ns, self._not_before_ns)
+        if self._once and synced:
+            due_ns = 0
+        if self._round is not None or at.now_ns < max(due_ns, self._budget.shut_until_ns):
             return
         self._count += 1
-        self._round = current = Round(self._count, at.now_ns)
+        self._round = current = Round(self._count, at.now_ns, [self._account.expected_qty])
         self._requests.read(at, Read.ORDERS, self._dialect.read_open_orders(), current.number)
         self._ask_fills(at, current)
         self._requests.read(at, Read.POSITION, self._dialect.read_position(), current.number)
