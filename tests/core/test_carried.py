@@ -11,6 +11,7 @@ from chappie.core.ledger import Ledger
 from chappie.core.recovery import Recovered, recover
 from chappie.model.enums import OrdStatus, Side
 from chappie.model.records import (
+    Adjusted,
     Carried,
     Ended,
     Fill,
@@ -67,6 +68,11 @@ class History:
         self.count += 1
         self.kept.append(FundingPaid(f"f{self.count}", Minor(fee), self.wall_ns))
 
+    def adjust(self, qty: int, cost: int | None) -> None:
+        self.wall_ns += HOUR_NS
+        entry = None if cost is None else Minor(cost)
+        self.kept.append(Adjusted(self.wall_ns, Contracts(qty), "by hand", entry))
+
     def stop(self) -> None:
         self.kept.append(Stopped(self.wall_ns, "operator", ""))
 
@@ -79,13 +85,16 @@ amounts = st.lists(st.integers(1, 9).map(lambda lots: lots * 100), max_size=3)
 def histories(draw: st.DrawFn, *, unsettled: bool = True) -> list[Kept]:
     history = History()
     for _ in range(draw(st.integers(0, 40))):
-        match draw(st.sampled_from(["order"] * 8 + ["funding", "stop", "doubt", "lack"])):
+        match draw(st.sampled_from(["order"] * 8 + ["funding", "stop", "adjust", "doubt", "lack"])):
             case "order":
                 history.order(draw(sides), draw(amounts))
             case "funding":
                 history.funding(draw(st.integers(-50, 50)))
             case "stop":
                 history.stop()
+            case "adjust":
+                cost = draw(st.none() | st.integers(-500, 500))
+                history.adjust(draw(st.integers(-3, 3)) * 100, cost)
             case "doubt" if unsettled:
                 history.order(draw(sides), draw(amounts), ends=False)
             case "lack" if unsettled:
@@ -109,7 +118,7 @@ def test_a_start_from_what_is_left_is_the_start_from_the_whole_log(
     whole, left = start(kept), start(replaced(kept, settled(tuple(kept), newest)))
     assert books(left.ledger) == books(whole.ledger)
     assert left.orders == whole.orders
-    assert left.whole_until_ns == whole.whole_until_ns
+    assert (left.whole_until_ns, left.from_ns) == (whole.whole_until_ns, whole.from_ns)
 
 
 @given(histories(), st.data())

@@ -8,8 +8,9 @@ from chappie.model.commands import Keep, SendOrder
 from chappie.model.config import Config
 from chappie.model.enums import OrdStatus
 from chappie.model.events import StopAsked
-from chappie.model.records import Ended, Intent, Kept
-from chappie.model.units import SECOND_NS
+from chappie.model.records import Adjusted, Ended, Intent, Kept
+from chappie.model.timestamps import ns_iso
+from chappie.model.units import SECOND_NS, Contracts
 from tests.core.parts import WALL_NS, asked, config
 from tests.core.rig import Rig, execution_row, order_row
 
@@ -301,3 +302,20 @@ def test_a_start_beside_an_instance_of_a_newer_epoch_sends_nothing() -> None:
     assert rig.stop.reason == "not_alone"
     assert not rig.calls("DELETE")
     assert not rig.calls("POST")
+
+
+# --- an adjusted ledger
+
+
+def test_a_start_after_an_adjustment_trades_on_from_the_accepted_position() -> None:
+    accepted = Adjusted(WALL_NS + SECOND_NS // 2, Contracts(300), "resume --accept-position 300")
+    rig = Rig(trading(), kept=(accepted,), epoch=2)
+    rig.position, rig.target, rig.switch_works = 300, 400, True
+    # An execution of before, by an order whose intent nobody kept: it is in the 300 already.
+    rig.fills = [execution_row("e0", OLD) | {"transactTime": ns_iso(WALL_NS)}]
+    rig.start()
+    rig.wait(2, rig.quote)
+    assert rig.faults == []
+    assert rig.core.desk.account.ledger.qty == 300
+    (order,) = rig.orders_sent
+    assert order.order.value.qty == 100

@@ -220,3 +220,70 @@ def test_a_stop_before_anything_was_reconciled_does_not_wait_to_read() -> None:
     rig.deliver(StopAsked("operator", "enough"))
     assert rig.stop is not None
     assert not rig.stop.known
+
+
+# --- a stream that lacks something
+
+
+def holding() -> tuple[Rig, dict[str, Any]]:
+    """100 contracts, known to fills and REST; the row that the position table showed is older."""
+    rig, order = with_order_out()
+    rig.say("position", "insert", rig.position_row())
+    rig.answer(order, order_row(named(order), "Filled", cum=100))
+    rig.fills, rig.position = [execution_row("e1", named(order))], 100
+    rig.say("execution", "insert", rig.fills[0])
+    return rig, rig.position_row()
+
+
+def test_a_lost_position_message_alone_costs_a_new_image_of_that_table() -> None:
+    rig, row = holding()
+    rig.wait(2.9, rig.quote)
+    assert "stream_unsynced:position" in rig.faults
+    assert rig.said("stream_overdue")
+    rig.frame({"table": "position", "action": "partial", "keys": ["account", "symbol"],
+               "data": [row]})  # fmt: skip
+    rig.wait(3, rig.quote)
+    assert rig.faults == []
+    rig.wait(70, rig.quote)
+    assert rig.stop is None
+    assert len(rig.said("stream_overdue")) == 1
+
+
+def test_a_position_table_that_goes_on_contradicting_stops_the_process() -> None:
+    rig, row = holding()
+    wrong = {"table": "position", "action": "partial", "keys": ["account", "symbol"],
+             "data": [row | {"currentQty": 0}]}  # fmt: skip
+
+    contradicted = []
+
+    def again() -> None:
+        rig.quote()
+        if rig.faults == ["stream_unsynced:position"]:
+            # Fills and REST agree once more; the image does not.
+            rig.frame(wrong)
+            contradicted.append(rig.now_ns)
+            assert "position_disagrees" in rig.faults, "the second time there is no grace"
+
+    rig.wait(75, again)
+    assert rig.stop is not None
+    assert rig.stop.reason == "position_mismatch"
+    assert len(contradicted) > 2
+    assert len(rig.orders_sent) == 1
+
+
+def test_the_ledger_alone_against_both_others_is_no_matter_of_a_stream() -> None:
+    rig = started(Rig(trading()))
+    rig.wait(1, rig.quote)
+    rig.position = 100
+    rig.say("position", "insert", rig.position_row())
+    rig.wait(12, rig.quote)
+    assert rig.faults == ["position_disagrees"]
+    assert not rig.said("stream_overdue")
+
+
+def test_what_never_left_is_no_refusal_of_the_venue() -> None:
+    rig, order = with_order_out()
+    rig.no_answer(order, sent=False)
+    (line,) = rig.said("order_refused")
+    assert line.fields["detail"] == "no answer"
+    assert not rig.core.desk.account.blotter.live()

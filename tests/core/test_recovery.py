@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 
+from chappie.core.account import Account
+from chappie.core.blotter import Naming
 from chappie.core.budget import Budget
 from chappie.core.outbox import Outbox
 from chappie.core.recovery import Recovered, recover
 from chappie.core.requests import Requests
 from chappie.model.config import OrdersConfig, RateLimitConfig
 from chappie.model.enums import OrdStatus, Side
-from chappie.model.records import Ended, Fill, Intent, Kept, Opening
+from chappie.model.records import Adjusted, Ended, Fill, Intent, Kept, Opening
 from chappie.model.units import SECOND_NS, Contracts, Minor
 from tests.core.parts import NAME, WALL_NS, asked, at, fill
 
@@ -87,3 +89,44 @@ def test_fills_are_read_again_since_the_oldest_order_that_is_not_done_with() -> 
     assert recovered(opening, intent(), late, ended()).whole_until_ns == NOW.wall_ns
     old = intent(OTHER, age_s=50)
     assert recovered(opening, old, intent(), late, ended()).whole_until_ns == old.wall_ns
+
+
+def account_of(*kept: Kept) -> Account:
+    ours = Account()
+    ours.naming = Naming("test", 7)
+    ours.take_over(recovered(*kept))
+    return ours
+
+
+ADJUSTED = Adjusted(WALL_NS, Contracts(300), "moved by hand")
+
+
+def test_a_ledger_goes_on_from_the_position_that_the_operator_accepted() -> None:
+    found = recovered(
+        intent(), fill("e1"), ended(), ADJUSTED, intent(OTHER), fill("e2", name=OTHER)
+    )
+    assert found.ledger.qty == 400
+    assert found.orders == []
+
+
+def test_what_was_asked_for_before_an_adjustment_is_done_with() -> None:
+    assert recovered(intent(), ADJUSTED).orders == []
+    assert recovered(ADJUSTED, intent()).orders
+
+
+@pytest.mark.parametrize("start", [ADJUSTED, Opening(WALL_NS, Contracts(0), Minor(0))])
+def test_an_execution_from_before_the_ledger_began_is_in_its_first_position(start: Kept) -> None:
+    ours = account_of(intent(NAME), start, intent(OTHER))
+    before, after = WALL_NS - SECOND_NS, WALL_NS + SECOND_NS
+    late_name = "chp-test-1-9"
+    assert ours.predates(stamped(fill("e1", name=late_name), before))
+    assert not ours.predates(stamped(fill("e2", name=late_name), after))
+    assert not ours.predates(stamped(fill("e3", name=OTHER), before)), "asked for since"
+    assert not ours.predates(stamped(fill("e4", name="chp-test-7-1"), before)), "clocks differ"
+    assert not ours.predates(stamped(fill("e5", name=late_name), 0)), "no time says nothing"
+    assert ours.predates(stamped(fill("e6", name="", kind="Liquidation"), before))
+
+
+def test_fills_are_read_since_an_adjustment() -> None:
+    late = stamped(fill("e1"), WALL_NS - SECOND_NS)
+    assert recovered(intent(), late, ended(), ADJUSTED).whole_until_ns == WALL_NS

@@ -10,12 +10,12 @@ from chappie.core.orders import Order, executed, told
 from chappie.core.position import PositionMachine
 from chappie.core.recovery import Recovered
 from chappie.model.enums import Side
-from chappie.model.records import Fill
+from chappie.model.records import LIQUIDATING, Fill, Intent
 from chappie.model.reports import MarginSaid, OrderSaid, PositionSaid
 from chappie.model.units import Contracts
 
 # Position-changing executions that happen without an order of ours behind them.
-_VENUE_MADE = frozenset({"Liquidation", "Bankruptcy", "Settlement"})
+_VENUE_MADE = LIQUIDATING | {"Settlement"}
 
 
 class Account:
@@ -33,6 +33,8 @@ class Account:
         self.last_ended_ns = 0
         # The venue's time up to which earlier runs left nothing out; None without such a run.
         self.whole_until_ns: int | None = None
+        self._from_ns = 0
+        self._asked: dict[str, Intent] = {}
         # When the last reconciliation began that found no order of ours working.
         self.none_working_ns: int | None = None
 
@@ -40,6 +42,7 @@ class Account:
         """Go on where earlier runs ended."""
         self.ledger = recovered.ledger
         self.whole_until_ns = recovered.whole_until_ns
+        self._from_ns, self._asked = recovered.from_ns, recovered.asked
         for order in recovered.orders:
             self.blotter.put(order)
 
@@ -51,6 +54,13 @@ class Account:
         """
         assert self.naming is not None
         return self.naming.is_ours(fill.cl_ord_id) or fill.kind in _VENUE_MADE
+
+    def predates(self, fill: Fill) -> bool:
+        """Whether a fill is in the position already with which the ledger began."""
+        assert self.naming is not None
+        name = fill.cl_ord_id
+        asked_since = name in self._asked or self.naming.is_of_this_run(name)
+        return 0 < fill.venue_ns <= self._from_ns and not asked_since
 
     def book(self, fill: Fill, now_ns: int) -> bool:
         """Book a fill, and tell its order; False when it is not new."""

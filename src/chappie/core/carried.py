@@ -48,7 +48,8 @@ def carried(settled: tuple[Kept, ...], file: str) -> Carried:
         fills=ledger.fills,
         last_fill_ns=ledger.last_fill_ns,
         opened=ledger.opened,
-        whole_until_ns=recovered.whole_until_ns,
+        entry_known=ledger.entry_known,
+        from_ns=recovered.from_ns,
     )
 
 

@@ -48,6 +48,7 @@ from chappie.model.reports import (
     KeyRefused,
     MarginRead,
     MarginSaid,
+    NeverSent,
     NotAccepted,
     OrderSaid,
     OrdersRead,
@@ -55,7 +56,6 @@ from chappie.model.reports import (
     PositionRead,
     PositionSaid,
     Read,
-    Rejected,
     RequestExpired,
     SwitchArmed,
     Unknown,
@@ -242,10 +242,8 @@ class Core:
             raise InvariantViolated(f"the end of request {event.request_id}, never sent")
         purpose, _ = known
         self.outbox.log("warning", "unanswered", detail=event.detail, sent=event.sent)
-        # Status 0 stands for no answer: unknown if it left, a definite no if it never did.
-        outcome: Outcome = (
-            Unknown(0, event.detail) if event.sent else Rejected(0, f"never sent: {event.detail}")
-        )
+        # Status 0 stands for no answer.
+        outcome = Unknown(0, event.detail) if event.sent else NeverSent(event.detail)
         self._settle(at, purpose, outcome)
 
     def _hear_venue(self, at: At, outcome: Outcome, asked_ns: int) -> None:
@@ -310,6 +308,8 @@ class Core:
     def _judge(self, at: At) -> None:
         self.streams.judge(at)
         self.reconciler.judge(at)
+        for stream, words in self.reconciler.take_overdue():
+            self.streams.overdue(at, stream, words)
         self.desk.judge(at)
         if self.budget.judge(at.now_ns):
             self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))

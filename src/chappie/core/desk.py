@@ -32,12 +32,13 @@ from chappie.model.enums import Lane, OrdStatus
 from chappie.model.faults import Fault
 from chappie.model.invariant import InvariantViolated
 from chappie.model.orders import Approved, NewOrder
-from chappie.model.records import Ended, Fill, FundingPaid, Intent, Kept
+from chappie.model.records import LIQUIDATING, Ended, Fill, FundingPaid, Intent, Kept
 from chappie.model.reports import (
     Filled,
     Funded,
     KeyRefused,
     MarginSaid,
+    NeverSent,
     NotAccepted,
     OrderAnswered,
     OrderSaid,
@@ -209,20 +210,23 @@ class Desk:
         pause_ns = min(_PAUSE_NS << max(0, self._refusals - 1), _PAUSE_MAX_NS)
         self.pause_until_ns = at.now_ns + pause_ns
 
-    def fill(self, at: At, fill: Fill, source: str) -> None:
-        """Book a fill from any source, once; it is kept for good."""
+    def fill(self, at: At, fill: Fill, source: str) -> bool:
+        """Book a fill from any source, once; it is kept for good. True when it is new."""
         account = self.account
         if not account.owns(fill):
             if fill.order_id:
                 account.foreign.setdefault(fill.order_id, fill.cl_ord_id)
-            return
+            return False
         assert account.naming is not None
         if fill.cl_ord_id and account.naming.is_of_another_instance(fill.cl_ord_id):
             self._not_alone(at, fill.cl_ord_id)
-            return
+            return False
         before = account.blotter.get(fill.cl_ord_id)
-        if not account.book(fill, at.now_ns):
-            return
+        if account.predates(fill) or not account.book(fill, at.now_ns):
+            return False
+        if fill.kind in LIQUIDATING:
+            words = f"{fill.side.value} {fill.qty} by the venue"
+            self._faults.raise_(Fault.LIQUIDATED, at, words, fill.kind)
         order = account.blotter.get(fill.cl_ord_id)
         if order is not None:
             self._changed(at, before, order)
@@ -239,6 +243,7 @@ class Desk:
             clOrdID=fill.cl_ord_id,
             source=source,
         )
+        return True
 
     def funding(self, paid: FundingPaid) -> None:
         if self.account.ledger.pay(paid):
@@ -258,7 +263,7 @@ class Desk:
                 heard = self.account.blotter.get(cl_ord_id)
                 if heard is not None and heard.said is None:
                     self._doubt(at, heard, "the answer held another order")
-            case Rejected() | NotAccepted() | KeyRefused() | RequestExpired():
+            case NeverSent() | Rejected() | NotAccepted() | KeyRefused() | RequestExpired():
                 self._outbox.log(
                     "warning", "order_refused", clOrdID=cl_ord_id, detail=outcome.detail
                 )

@@ -17,6 +17,7 @@ from chappie.core.outbox import Outbox
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
+from chappie.model.enums import Stream
 from chappie.model.faults import Fault
 from chappie.model.records import Opening
 from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
@@ -91,6 +92,7 @@ class Reconciler:
         self._seen: tuple[tuple[str, ...], Contracts] | None = None
         # The last round lacked nothing but a second one that says the same.
         self._once = False
+        self._overdue: list[tuple[Stream, str]] = []
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
@@ -163,7 +165,10 @@ class Reconciler:
         for said in page.fills:
             match said:
                 case Filled():
-                    self._desk.fill(at, said.fill, "rest")
+                    booked = self._desk.fill(at, said.fill, "rest")
+                    if booked and self._is_late(at):
+                        words = "a fill came by REST alone"
+                        self._overdue.append((Stream.EXECUTION, words))
                 case Funded():
                     self._desk.funding(said.paid)
                 case _:
@@ -172,6 +177,10 @@ class Reconciler:
         current.fills_done = not page.more
         if page.more:
             self._ask_fills(at, current)
+
+    def _is_late(self, at: At) -> bool:
+        """Whether a fill is missing for longer than its execution may be on its way."""
+        return self._missing_ns is not None and at.now_ns - self._missing_ns > self._grace_ns
 
     def failed(self, at: At, number: int | None) -> None:
         """A read came to nothing: so did its round."""
@@ -213,19 +222,22 @@ class Reconciler:
             self._missing_ns = None
         elif self._missing_ns is None:
             self._missing_ns = at.now_ns
-        elif at.now_ns - self._missing_ns > self._grace_ns:
+        elif self._is_late(at):
             self.hasten(at)
 
     def _judge_stream_position(self, at: At) -> None:
+        """Without an image nothing is said; one that contradicts again does not get a new grace."""
         said = self._account.said
         expected = self._account.expected_qty
-        if not self.ever_clean or self._faults.has(Fault.POSITION_DISAGREES):
-            return
-        if said is None or said.qty == expected:
+        if said is not None and said.qty == expected:
             self._stream_disagreed_ns = None
-        elif self._stream_disagreed_ns is None:
+        if said is None or said.qty == expected or not self.ever_clean:
+            return
+        if self._stream_disagreed_ns is None:
             self._stream_disagreed_ns = at.now_ns
-        elif at.now_ns - self._stream_disagreed_ns > self._grace_ns:
+        elif at.now_ns - self._stream_disagreed_ns > self._grace_ns and not self._faults.has(
+            Fault.POSITION_DISAGREES
+        ):
             words = f"websocket {said.qty}, ledger {expected}"
             since_ns = self._stream_disagreed_ns
             self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
@@ -244,7 +256,10 @@ class Reconciler:
             account.ledger.open_with(opening)
             self._outbox.put(Keep(opening))
         said = account.said
-        agree = held in current.expected and (said is None or said.qty in current.expected)
+        explained = held in current.expected
+        agree = explained and (said is None or said.qty in current.expected)
+        if explained and not agree:
+            self._position_overdue(at, held)
         if agree:
             self._disagreed_ns = None
             self._faults.clear(Fault.POSITION_DISAGREES)
@@ -266,6 +281,19 @@ class Reconciler:
             account.begin()
             if self._faults.clear(Fault.UNRECONCILED):
                 self._outbox.log("info", "reconciled", position=held, fills=account.ledger.fills)
+
+    def take_overdue(self) -> list[tuple[Stream, str]]:
+        """Streams that REST proved to lack something, each named once."""
+        overdue, self._overdue = self._overdue, []
+        return overdue
+
+    def _position_overdue(self, at: At, held: Contracts) -> None:
+        """Fills and REST agree, and past the grace the websocket alone does not: it lost one."""
+        since_ns, said = self._stream_disagreed_ns, self._account.said
+        if since_ns is not None and said is not None and at.now_ns - since_ns > self._grace_ns:
+            words = f"websocket {said.qty}, fills and REST {held}"
+            self._overdue.append((Stream.POSITION, words))
+            self._account.said = None
 
     def _says_the_same(self, orders: OrdersRead, held: Contracts) -> bool:
         """Whether two whole rounds in a row read the same orders of ours and the same position."""

@@ -12,7 +12,17 @@ import msgspec
 from chappie.core.ledger import Ledger
 from chappie.core.orders import Order, Outstanding, RequestKind, Said
 from chappie.model.enums import OrdStatus
-from chappie.model.records import Carried, Ended, Fill, FundingPaid, Intent, Kept, Opening, Stopped
+from chappie.model.records import (
+    Adjusted,
+    Carried,
+    Ended,
+    Fill,
+    FundingPaid,
+    Intent,
+    Kept,
+    Opening,
+    Stopped,
+)
 from chappie.model.units import At, Contracts
 
 # A request of a dead process has no number among ours.
@@ -23,12 +33,16 @@ class Recovered(msgspec.Struct):
     """Where the new run begins.
 
     ``whole_until_ns`` is the venue's time up to which the ledger can lack nothing but what the
-    overlap of reads covers; None for a folder without a history.
+    overlap of reads covers; None for a folder without a history. ``from_ns`` is the wall time at
+    which the ledger begins (an opening or an adjustment), and ``asked`` names the orders that were
+    asked for since: an older execution of any other is in the position that it began with.
     """
 
     ledger: Ledger
     orders: list[Order]
     whole_until_ns: int | None
+    from_ns: int
+    asked: dict[str, Intent]
 
 
 def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) -> Recovered:
@@ -38,7 +52,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
     ledger = Ledger()
     intents: dict[str, Intent] = {}
     ends: dict[str, Ended] = {}
-    whole_ns: int | None = None
+    from_ns = 0
     for record in kept:
         match record:
             case Fill():
@@ -47,10 +61,14 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
                 ledger.pay(record)
             case Opening():
                 ledger.open_with(record)
-                whole_ns = record.wall_ns
+                from_ns = record.wall_ns
+            case Adjusted():
+                ledger.adjust(record)
+                from_ns = record.wall_ns
+                intents.clear()
             case Carried():
                 ledger.go_on_from(record)
-                whole_ns = record.whole_until_ns
+                from_ns = record.from_ns
             case Intent():
                 name = record.order.cl_ord_id
                 intents[name] = record
@@ -61,15 +79,14 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
                 pass
             case _:
                 assert_never(record)
-    if ledger.last_fill_ns:
-        whole_ns = ledger.last_fill_ns
+    whole_ns = max(from_ns, ledger.last_fill_ns) or None
     orders = []
     for name, intent in intents.items():
         order = _order(intent, ends.get(name), ledger.booked(name), at, fence_ns)
         if order is not None:
             orders.append(order)
             whole_ns = intent.wall_ns if whole_ns is None else min(whole_ns, intent.wall_ns)
-    return Recovered(ledger, orders, whole_ns)
+    return Recovered(ledger, orders, whole_ns, from_ns, intents)
 
 
 def _order(

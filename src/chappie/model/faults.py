@@ -82,6 +82,7 @@ class Fault(Enum):
     CLOCK_SKEWED = "clock_skewed"
     BUDGET_LOW = "budget_low"
     UNRECONCILED = "unreconciled"
+    LIQUIDATED = "liquidated"
     POSITION_DISAGREES = "position_disagrees"
     ORDER_IN_DOUBT = "order_in_doubt"
     LEFTOVER_ORDERS = "leftover_orders"
@@ -188,6 +189,9 @@ FAULTS: dict[Fault, FaultRow] = {
         "a clean reconciliation",
         After.RECONCILE,
         StopReason.VENUE_DEGRADED,
+    ),
+    Fault.LIQUIDATED: FaultRow(
+        Posture.CANCEL_ONLY, "a new start, by somebody who looked at the account", latches=True
     ),
     Fault.POSITION_DISAGREES: FaultRow(
         Posture.CANCEL_ONLY,

@@ -39,11 +39,15 @@ class Ended(_Kept, frozen=True, gc=False):
     cum_qty: Contracts
 
 
+# Kinds of `Fill` by which the venue takes a position away (protocol section 8).
+LIQUIDATING = frozenset({"Liquidation", "Bankruptcy"})
+
+
 class Fill(_Kept, frozen=True, gc=False):
     """One execution that changed the position, as the venue states it.
 
     ``cost`` is the venue's execCost (inverse: Buy negative), ``fee`` its execComm (paid
-    positive), both in minor units.
+    positive), both in minor units. ``venue_ns`` is 0 where the venue states no time.
     """
 
     exec_id: str
@@ -68,6 +72,20 @@ class Opening(_Kept, frozen=True, gc=False):
     cost: Minor
 
 
+class Adjusted(_Kept, frozen=True, gc=False):
+    """The operator accepted the venue's position where the ledger did not explain it.
+
+    Written by `resume --accept-position`; executions from before it are not booked any more.
+    ``cost`` is the entry cost, signed as in `Fill`, at whatever mark ``reason`` names. None: the
+    entry is unknown, and so is the result of what is held, until the position is flat.
+    """
+
+    wall_ns: int
+    qty: Contracts
+    reason: str
+    cost: Minor | None = None
+
+
 class FundingPaid(_Kept, frozen=True, gc=False):
     """A funding payment: changes the wallet, never the position. Paid positive."""
 
@@ -80,7 +98,7 @@ class Carried(_Kept, frozen=True, gc=False):
     """What the first ``records`` records of an earlier kept log, put aside as ``file``, add up to.
 
     Stands first in a log, in the place of records of which a start needs no more than their sum.
-    ``whole_until_ns`` is the venue's time up to which they lack no fill.
+    ``from_ns`` is the wall time at which their ledger begins: an opening or an adjustment.
     """
 
     file: str
@@ -93,7 +111,8 @@ class Carried(_Kept, frozen=True, gc=False):
     fills: int
     last_fill_ns: int
     opened: bool
-    whole_until_ns: int | None
+    entry_known: bool
+    from_ns: int
 
 
 class Stopped(_Kept, frozen=True, gc=False):
@@ -102,4 +121,4 @@ class Stopped(_Kept, frozen=True, gc=False):
     detail: str
 
 
-Kept: TypeAlias = Intent | Ended | Fill | Opening | FundingPaid | Carried | Stopped
+Kept: TypeAlias = Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Stopped
