@@ -87,7 +87,7 @@ def test_a_dropped_event_is_found_though_it_commanded_nothing() -> None:
     del records[1201]
     difference = followed(records)[1]
     assert difference is not None
-    assert (difference.after, difference.step) == (1000, 1999)
+    assert (difference.after, difference.step) == (1000, 2000)
     assert "counted 2000 steps here and this replay 1999" in difference.detail
 
 
@@ -130,7 +130,7 @@ def test_an_answer_of_the_policy_to_a_question_never_asked_is_found_at_its_step(
     difference = followed(recorded([*TICKS, PolicyDecided(2, 100), *frames(3)]))[1]
     assert difference is not None
     assert "question 2 to the policy" in difference.detail
-    assert (difference.after, difference.step) == (0, 10)
+    assert (difference.after, difference.step) == (0, 11)
 
 
 def test_a_run_cut_off_at_any_record_is_no_difference() -> None:

@@ -71,6 +71,7 @@ class Replay:
         """
         for at, entry in records:
             if isinstance(entry, Digest):
+                showed = max(self.steps, entry.steps)
                 difference = self._compare(entry)
                 if difference is None:
                     self.agreed = entry.steps
@@ -78,10 +79,11 @@ class Replay:
             elif self.steps == until:
                 return None
             else:
+                showed = self.steps + 1
                 difference = self._take(at, entry)
             if difference is not None:
-                showed = max(self.steps, self.agreed + 1)
-                return Diverged(self.agreed, showed, at, difference, self._first)
+                step = max(showed, self.agreed + 1)
+                return Diverged(self.agreed, step, at, difference, self._first)
         return None
 
     def _take(self, at: At, event: Event) -> str | None:
