@@ -22,6 +22,7 @@ REGISTRY = "chappie.venues.registry"
 POLICIES = "chappie.policies"
 CORE = "chappie.core"
 JOURNAL = "chappie.journal"
+REPLAY = "chappie.replay"
 SIMVENUE = "chappie.simvenue"
 SIMVENUE_SERVER = "chappie.simvenue.server"
 LIVE = "chappie.live"
@@ -40,6 +41,8 @@ LAYERS = (
     # The core speaks to every venue in the same words, so no dialect is in reach of it.
     Layer(CORE, (MODEL, VENUES, POLICIES), ("msgspec",)),
     Layer(JOURNAL, (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE), ("msgspec",)),
+    # A core driven by what the journal holds; which dialect it speaks is told from above.
+    Layer(REPLAY, (MODEL, CORE, JOURNAL), ("msgspec",)),
     # The venue is the witness against us: it shares nothing with us, not even units.
     Layer(SIMVENUE, (), ("msgspec",)),
     Layer(SIMVENUE_SERVER, (SIMVENUE,), ("msgspec", "aiohttp")),
@@ -63,6 +66,7 @@ LAYERS = (
             POLICIES,
             CORE,
             JOURNAL,
+            REPLAY,
             LIVE,
             SIMVENUE,
             SIMVENUE_SERVER,

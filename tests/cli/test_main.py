@@ -13,7 +13,7 @@ def test_help_names_every_command_and_loads_none(capsys: pytest.CaptureFixture[s
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for name in ("up", "trade", "venue", "status"):
+    for name in ("up", "trade", "venue", "status", "resume", "replay"):
         assert f"  {name} " in shown
 
 

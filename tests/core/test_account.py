@@ -8,8 +8,8 @@ from chappie.core.orders import absent, doubted
 from chappie.core.position import PositionState
 from chappie.model.enums import OrdStatus, Side
 from chappie.model.invariant import InvariantViolated
-from chappie.model.records import Intent
-from tests.core.parts import NAME, WALL_NS, asked, fill, said, sent
+from chappie.model.reports import OrderSaid
+from tests.core.parts import NAME, asked, fill, said, sent
 
 S, P = OrdStatus, PositionState
 
@@ -24,6 +24,12 @@ def account(*, held: int = 0) -> Account:
         )
     made.begin()
     return made
+
+
+def hear(ours: Account, row: OrderSaid, now_ns: int) -> None:
+    order = ours.blotter.find(row)
+    assert order is not None
+    ours.hear(order, row, now_ns)
 
 
 def state(of: Account) -> tuple[PositionState | None, int]:
@@ -45,13 +51,13 @@ def test_tables_may_come_in_any_order_and_the_expected_position_is_the_same(
     ours = account()
     ours.put(sent(asked()), 1)
     if order_table_first:
-        ours.hear(said(S.FILLED, 100), 2)
+        hear(ours, said(S.FILLED, 100), 2)
         assert state(ours) == (P.OPEN, 100)
         assert ours.fills_missing
         ours.book(fill("e1"), 3)
     else:
         ours.book(fill("e1"), 2)
-        ours.hear(said(S.FILLED, 100), 3)
+        hear(ours, said(S.FILLED, 100), 3)
     assert state(ours) == (P.OPEN, 100)
     assert not ours.fills_missing
     assert ours.ledger.qty == 100
@@ -77,18 +83,18 @@ def test_an_order_taken_for_dead_may_turn_out_filled() -> None:
     ours.put(doubted(sent(asked(), fence_ns=10)), 1)
     order = ours.blotter.get(NAME)
     assert order is not None
-    ours.put(absent(order, 20, 30), 30)
+    ours.put(absent(absent(order, 20, 30), 30, 31), 31)
     assert state(ours) == (P.CLOSED, 0)
-    ours.hear(said(S.FILLED, 100), 40)
+    hear(ours, said(S.FILLED, 100), 40)
     assert state(ours) == (P.OPEN, 100)
 
 
 def test_a_cancelled_order_that_had_filled_before_counts_what_filled() -> None:
     ours = account()
     ours.put(sent(asked(qty=300)), 1)
-    ours.hear(said(S.CANCELED), 2)
+    hear(ours, said(S.CANCELED), 2)
     assert state(ours) == (P.CLOSED, 0)
-    ours.hear(said(S.PARTIALLY_FILLED, 100), 3)
+    hear(ours, said(S.PARTIALLY_FILLED, 100), 3)
     assert state(ours) == (P.OPEN, 100)
 
 
@@ -115,7 +121,7 @@ def test_unknown_orders_count_at_their_worst_on_their_side() -> None:
 def test_idle_means_verified_after_the_last_order_ended() -> None:
     ours = account()
     ours.put(sent(asked()), 1)
-    ours.hear(said(S.CANCELED), 50)
+    hear(ours, said(S.CANCELED), 50)
     for verified_ns, idle in ((None, False), (50, False), (51, True)):
         ours.none_working_ns = verified_ns
         assert ours.idle_since(10) is idle
@@ -125,16 +131,10 @@ def test_idle_means_verified_after_the_last_order_ended() -> None:
 def test_a_repeated_word_about_an_ended_order_is_no_new_end() -> None:
     ours = account()
     ours.put(sent(asked()), 1)
-    ours.hear(said(S.CANCELED), 50)
+    hear(ours, said(S.CANCELED), 50)
     ours.none_working_ns = 60
-    ours.hear(said(S.CANCELED), 70)
+    hear(ours, said(S.CANCELED), 70)
     assert ours.idle_since(10)
-
-
-def test_a_start_rebuilds_the_ledger_from_what_was_kept() -> None:
-    ours = Account()
-    ours.restore((Intent(WALL_NS, asked(), 1), fill("e1"), fill("e1"), fill("e2", Side.SELL)))
-    assert (ours.ledger.qty, ours.ledger.fills, ours.ledger.fees) == (0, 2, 16)
 
 
 def test_names_tell_this_run_an_older_one_and_strangers_apart() -> None:
@@ -148,3 +148,16 @@ def test_names_tell_this_run_an_older_one_and_strangers_apart() -> None:
     for foreign in (None, "", "mm_bitmex_1a", Naming("tes", 40).next(), Naming("test2", 1).next()):
         assert not run.is_ours(foreign)
     assert len(Naming("a" * 12, 2**40).next()) <= 36
+
+
+def test_a_newer_epoch_or_a_number_never_given_out_is_another_instances() -> None:
+    run = Naming("test", 40)
+    own = run.next()
+    assert not run.is_of_another_instance(own)
+    assert not run.is_of_another_instance(Naming("test", 4).next())
+    assert run.is_of_another_instance(Naming("test", 41).next())
+    twin = Naming("test", 40)
+    twin.next()
+    assert run.is_of_another_instance(twin.next()), "two starts in the same second"
+    for odd in ("chp-test-", "chp-test-zz", "chp-test-zz-", "chp-test-z!-1", "chp-test-ZZ-1"):
+        assert not run.is_of_another_instance(odd), "nobody's name: an orphan at most"

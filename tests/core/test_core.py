@@ -229,6 +229,8 @@ def test_filled_without_an_execution_blocks_orders_and_is_fetched_by_rest() -> N
     rig.fills = [execution_row("e1", name)]
     rig.wait(3, rig.quote)
     assert rig.core.desk.account.ledger.qty == 100
+    assert rig.faults == ["stream_unsynced:execution"], "it should have come by that stream"
+    rig.image("execution")
     rig.wait(1, rig.quote)
     assert len(rig.orders_sent) == 2
 
@@ -252,6 +254,10 @@ def test_a_liquidation_is_booked_and_does_not_crash() -> None:
     rig.answer(order, order_row(name, "Filled", cum=100))
     rig.say("execution", "insert", execution_row("e2", "", side="Sell", kind="Liquidation"))
     assert rig.core.desk.account.expected_qty == 0
+    rig.wait(30, rig.quote)
+    assert rig.faults == ["liquidated:Liquidation"]
+    assert len(rig.orders_sent) == 1, "no new exposure after a liquidation"
+    assert rig.stop is None
 
 
 def test_a_foreign_order_is_reported_once_and_never_named_in_a_request() -> None:

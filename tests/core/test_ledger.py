@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chappie.core.ledger import Ledger
 from chappie.model.enums import Side
-from chappie.model.records import Fill, FundingPaid, Opening
+from chappie.model.records import Adjusted, Fill, FundingPaid, Opening
 from chappie.model.units import Contracts, Minor
 from tests.core.parts import INSTRUMENT, WALL_NS, fill
 
@@ -131,3 +131,45 @@ def test_an_opening_comes_before_the_first_fill_and_once() -> None:
         ledger.open_with(Opening(WALL_NS, Contracts(0), Minor(0)))
     with pytest.raises(AssertionError):
         booked(fill("e1")).open_with(Opening(WALL_NS, Contracts(0), Minor(0)))
+
+
+def adjusted(qty: int, cost: int | None = None) -> Adjusted:
+    known = None if cost is None else Minor(cost)
+    return Adjusted(WALL_NS, Contracts(qty), "accepted by hand", known)
+
+
+def test_an_adjustment_moves_the_position_and_keeps_what_was_realised() -> None:
+    ledger = booked(fill("e1", BUY, 100, 500_000), fill("e2", SELL, 100, 600_000))
+    before = ledger.realised
+    ledger.adjust(adjusted(300, -450_000))
+    assert (ledger.qty, ledger.cost, ledger.realised, ledger.opened) == (
+        300,
+        -450_000,
+        before,
+        True,
+    )
+    assert ledger.average_entry(INSTRUMENT) == pytest.approx(66_666.6667)
+
+
+def test_what_is_held_at_an_unknown_entry_realises_nothing_until_it_is_flat() -> None:
+    ledger = Ledger()
+    ledger.adjust(adjusted(300))
+    for one in (fill("e1", SELL, 100), fill("e2", BUY, 200, 500_000), fill("e3", SELL, 300)):
+        assert ledger.average_entry(INSTRUMENT) is None
+        ledger.book(one)
+        assert (ledger.realised, ledger.cost) == (0, 0)
+    assert (ledger.qty, ledger.fees) == (100, 24)
+    last = fill("e4", SELL, 300, 500_000)
+    ledger.book(last)
+    # 100 closed what was unknown, 200 opened the other side at their own cost.
+    assert (ledger.qty, ledger.realised, ledger.cost) == (-200, 0, last.cost * 2 // 3)
+    ledger.book(fill("e5", BUY, 200, 500_000))
+    assert (ledger.qty, ledger.cost, ledger.realised) == (0, 0, 0)
+
+
+def test_an_adjustment_to_flat_leaves_nothing_unknown() -> None:
+    ledger = booked(fill("e1", BUY, 100, 500_000))
+    ledger.adjust(adjusted(0))
+    ledger.book(fill("e2", BUY, 100, 500_000))
+    ledger.book(fill("e3", SELL, 100, 400_000))
+    assert ledger.realised != 0

@@ -1,5 +1,6 @@
 """The steps between an order's values: words in any order, doubt, absence."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +10,14 @@ from chappie.core.orders import (
     Outstanding,
     RequestKind,
     absent,
+    adopted,
     cancelling,
     doubted,
     executed,
     refused,
+    revived,
     told,
+    vanished,
 )
 from chappie.model.enums import OrdStatus
 from chappie.model.reports import OrderSaid
@@ -102,13 +106,27 @@ def test_absence_before_the_fence_proves_nothing() -> None:
     assert value.in_doubt
 
 
-def test_absence_in_a_query_begun_after_the_fence_proves_death() -> None:
-    value = absent(doubted(order()), FENCE_NS, 99_999)
+def test_absence_in_two_queries_begun_after_the_fence_proves_death() -> None:
+    once = absent(doubted(order()), FENCE_NS, 20_000)
+    assert (once.is_live, once.leaves_worst) == (True, 300), "a single read may be stale"
+    assert absent(once, 19_999, 30_000) == once, "sent before the first one came back"
+    value = absent(once, 20_000, 99_999)
     assert (value.is_live, value.ended_ns, value.leaves_worst) == (False, 99_999, 0)
 
 
 def test_absence_never_ends_an_order_that_was_once_seen() -> None:
-    assert absent(doubted(after(said(S.NEW))), FENCE_NS + 1, 99_999).is_live
+    value = doubted(after(said(S.NEW)))
+    for now_ns in (FENCE_NS + 1, 20_000, 30_000):
+        value = absent(value, now_ns, now_ns)
+        assert value.is_live
+
+
+def test_a_word_of_the_venue_ends_an_absence() -> None:
+    missed = absent(doubted(order()), FENCE_NS, 20_000)
+    seen = told(missed, said(S.NEW), 25_000)
+    assert seen.absent_since_ns is None
+    gone = absent(seen, 30_000, 40_000)
+    assert vanished(gone, 50_000).leaves_worst == 0
 
 
 def test_doubt_survives_everything_but_a_word_of_the_venue() -> None:
@@ -126,10 +144,40 @@ def test_doubt_about_a_cancel_survives_a_word_that_the_order_works() -> None:
 
 
 def test_an_order_taken_for_dead_that_is_seen_alive_counts_again() -> None:
-    dead = absent(doubted(order()), FENCE_NS, 20_000)
+    dead = absent(absent(doubted(order()), FENCE_NS, 20_000), 20_000, 21_000)
+    assert not dead.is_live
     alive = told(dead, said(S.NEW), 30_000)
-    assert alive.is_live
-    assert alive.leaves_worst == 300
+    assert (alive.is_live, alive.leaves_worst) == (True, 300)
+    assert alive.orphan, "whoever wanted it went on without it"
+
+
+def test_an_ended_order_that_a_later_list_shows_working_counts_at_what_the_list_says() -> None:
+    ended = after(said(S.FILLED, 300))
+    assert told(ended, said(S.PARTIALLY_FILLED, 300, leaves=200), 9) == ended, "an old word"
+    alive = revived(ended, said(S.PARTIALLY_FILLED, 300, leaves=200))
+    assert (alive.is_live, alive.cum_qty, alive.leaves_worst, alive.orphan) == (
+        True,
+        300,
+        200,
+        True,
+    )
+    stale = revived(ended, said(S.NEW, 0, leaves=300))
+    assert stale.cum_qty == 300, "what was filled stays filled"
+    assert not told(alive, said(S.CANCELED, 300), 10).is_live
+
+
+def test_an_order_that_only_the_venue_remembers_is_an_orphan_of_what_the_row_says() -> None:
+    row = msgspec.structs.replace(said(S.PARTIALLY_FILLED, 100), qty=300, price=600_000)
+    value = adopted(row, 5)
+    assert value is not None
+    assert (value.orphan, value.leaves_worst, value.asked.qty) == (True, 200, 300)
+    assert adopted(msgspec.structs.replace(row, side=None), 5) is None
+
+
+def test_an_amended_order_is_not_over_when_what_we_asked_for_is_filled() -> None:
+    amended = after(said(S.NEW, 0, leaves=500))
+    value = executed(amended, "venue-1", 300, 9)
+    assert (value.status, value.leaves_worst) == ("PartiallyFilled", 200)
 
 
 def test_an_execution_speaks_before_the_order_table_does() -> None:

@@ -125,7 +125,7 @@ def test_the_switch_is_refreshed_while_orders_rest_and_disarmed_when_none_does()
     policy = Target(100)
     world = World(trading(orders={"style": "post_only"}), policy=policy, market=Calm())
     assert world.run(20, lambda: bool(world.working))
-    for _ in range(60):
+    for _ in range(59):
         world.run(1)
         assert len(world.working) == 1
         fires_ns = world.exchange.pit.accounts[1].cancel_at_ns

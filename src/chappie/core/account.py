@@ -4,19 +4,18 @@ The *expected* position is the ledger's plus what the venue already called fille
 execution has not arrived: tables are not ordered among each other (protocol section 6).
 """
 
-from typing import assert_never
-
 from chappie.core.blotter import Blotter, Naming
 from chappie.core.ledger import Ledger
-from chappie.core.orders import Order, executed
+from chappie.core.orders import Order, executed, told
 from chappie.core.position import PositionMachine
+from chappie.core.recovery import Recovered
 from chappie.model.enums import Side
-from chappie.model.records import Fill, FundingPaid, Intent, Kept, Opening, Stopped
+from chappie.model.records import LIQUIDATING, Fill, Intent
 from chappie.model.reports import MarginSaid, OrderSaid, PositionSaid
 from chappie.model.units import Contracts
 
 # Position-changing executions that happen without an order of ours behind them.
-_VENUE_MADE = frozenset({"Liquidation", "Bankruptcy", "Settlement"})
+_VENUE_MADE = LIQUIDATING | {"Settlement"}
 
 
 class Account:
@@ -32,28 +31,20 @@ class Account:
         # Foreign orders by orderID, so that each is reported once.
         self.foreign: dict[str, str] = {}
         self.last_ended_ns = 0
-        # The venue's time of the last fill that is kept, or of the opening; None without either.
-        self.kept_until_ns: int | None = None
+        # The venue's time up to which earlier runs left nothing out; None without such a run.
+        self.whole_until_ns: int | None = None
+        self._from_ns = 0
+        self._asked: dict[str, Intent] = {}
         # When the last reconciliation began that found no order of ours working.
         self.none_working_ns: int | None = None
 
-    def restore(self, kept: tuple[Kept, ...]) -> None:
-        """Rebuild the ledger from what earlier runs wrote down for good."""
-        for record in kept:
-            match record:
-                case Fill():
-                    self.ledger.book(record)
-                case FundingPaid():
-                    self.ledger.pay(record)
-                case Opening():
-                    self.ledger.open_with(record)
-                    self.kept_until_ns = record.wall_ns
-                case Intent() | Stopped():
-                    pass
-                case _:
-                    assert_never(record)
-        if self.ledger.last_fill_ns:
-            self.kept_until_ns = self.ledger.last_fill_ns
+    def take_over(self, recovered: Recovered) -> None:
+        """Go on where earlier runs ended."""
+        self.ledger = recovered.ledger
+        self.whole_until_ns = recovered.whole_until_ns
+        self._from_ns, self._asked = recovered.from_ns, recovered.asked
+        for order in recovered.orders:
+            self.blotter.put(order)
 
     def owns(self, fill: Fill) -> bool:
         """Whether a fill changes the position that this ledger explains.
@@ -63,6 +54,13 @@ class Account:
         """
         assert self.naming is not None
         return self.naming.is_ours(fill.cl_ord_id) or fill.kind in _VENUE_MADE
+
+    def predates(self, fill: Fill) -> bool:
+        """Whether a fill is in the position already with which the ledger began."""
+        assert self.naming is not None
+        name = fill.cl_ord_id
+        asked_since = name in self._asked or self.naming.is_of_this_run(name)
+        return 0 < fill.venue_ns <= self._from_ns and not asked_since
 
     def book(self, fill: Fill, now_ns: int) -> bool:
         """Book a fill, and tell its order; False when it is not new."""
@@ -78,13 +76,11 @@ class Account:
             self.put(executed(order, fill.order_id, self.ledger.booked(name), now_ns), now_ns)
         return True
 
-    def hear(self, row: OrderSaid, now_ns: int) -> Order | None:
-        """The venue spoke of one of our orders of this run."""
-        before = None if row.cl_ord_id is None else self.blotter.get(row.cl_ord_id)
-        order = self.blotter.hear(row, now_ns)
-        if order is not None:
-            self._followed(before, order, now_ns)
-        return order
+    def hear(self, order: Order, row: OrderSaid, now_ns: int) -> Order:
+        """The venue spoke of one of our orders; its new value."""
+        heard = told(order, row, now_ns)
+        self.put(heard, now_ns)
+        return heard
 
     def put(self, order: Order, now_ns: int) -> None:
         """A new value of one of our orders, by our own doing."""
@@ -95,8 +91,8 @@ class Account:
     def _followed(self, before: Order | None, order: Order, now_ns: int) -> None:
         if not order.is_live and (before is None or before.is_live):
             self.last_ended_ns = now_ns
-        if before is not None and not before.is_live:
-            # We took it for dead, and the venue knows better.
+        if order.orphan or (before is not None and not before.is_live):
+            # Of a dead run, or taken for dead ourselves: the venue made the step, not we.
             self.enter()
         else:
             self.follow()
@@ -148,6 +144,11 @@ class Account:
     @property
     def fills_missing(self) -> bool:
         return any(self.unbooked(order) for order in self.blotter.all())
+
+    @property
+    def orphans(self) -> list[Order]:
+        """Live orders that nobody wants any more."""
+        return [order for order in self.blotter.live() if order.orphan]
 
     @property
     def in_doubt(self) -> list[Order]:

@@ -1,10 +1,10 @@
-"""Our orders of this run: the one owner of every `Order` value.
+"""Our orders: the one owner of every `Order` value, and the names that tell whose they are.
 
 clOrdIDs are prefix, bot, epoch and counter (control O3), so that any order on the account can be
 told ours or foreign, and this run's or a dead one's, by its name alone.
 """
 
-from chappie.core.orders import Order, told
+from chappie.core.orders import Order
 from chappie.model.enums import Side
 from chappie.model.reports import OrderSaid
 
@@ -19,6 +19,7 @@ class Naming:
     def __init__(self, bot_id: str, epoch: int) -> None:
         self._ours = f"{_PREFIX}-{bot_id}-"
         self._run = f"{self._ours}{_base36(epoch)}-"
+        self._epoch = epoch
         self._count = 0
 
     def next(self) -> str:
@@ -34,6 +35,17 @@ class Naming:
 
     def is_of_this_run(self, cl_ord_id: str | None) -> bool:
         return cl_ord_id is not None and cl_ord_id.startswith(self._run)
+
+    def is_of_another_instance(self, cl_ord_id: str) -> bool:
+        """Whether a living other instance made this name of ours: its epoch is newer, or it is
+        ours and we never gave out that number (two starts in the same second).
+        """
+        assert self.is_ours(cl_ord_id)
+        epoch, _, count = cl_ord_id.removeprefix(self._ours).partition("-")
+        made, number = _number(epoch), _number(count)
+        if made is None or number is None:
+            return False
+        return (made, number) > (self._epoch, self._count)
 
 
 class Blotter:
@@ -54,15 +66,10 @@ class Blotter:
         if len(self._orders) > 2 * _KEPT_ENDED:
             self._forget_ended()
 
-    def hear(self, row: OrderSaid, now_ns: int) -> Order | None:
-        """Apply the venue's word on one of our orders; None when it is none of this blotter's."""
+    def find(self, row: OrderSaid) -> Order | None:
+        """The order that a row is about; None when it is none of this blotter's."""
         name = row.cl_ord_id or self._name_of(row.order_id)
-        order = None if name is None else self._orders.get(name)
-        if order is None:
-            return None
-        heard = told(order, row, now_ns)
-        self.put(heard)
-        return heard
+        return None if name is None else self._orders.get(name)
 
     def live(self) -> list[Order]:
         return [order for order in self._orders.values() if order.is_live]
@@ -84,6 +91,11 @@ class Blotter:
         ended = [name for name, order in self._orders.items() if not order.is_live]
         for name in ended[:-_KEPT_ENDED]:
             del self._orders[name]
+
+
+def _number(text: str) -> int | None:
+    """What `_base36` wrote; None for anything else."""
+    return int(text, 36) if text and all(digit in _DIGITS for digit in text) else None
 
 
 def _base36(number: int) -> str:

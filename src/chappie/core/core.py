@@ -48,6 +48,7 @@ from chappie.model.reports import (
     KeyRefused,
     MarginRead,
     MarginSaid,
+    NeverSent,
     NotAccepted,
     OrderSaid,
     OrdersRead,
@@ -55,7 +56,6 @@ from chappie.model.reports import (
     PositionRead,
     PositionSaid,
     Read,
-    Rejected,
     RequestExpired,
     SwitchArmed,
     Unknown,
@@ -215,7 +215,7 @@ class Core:
         self._began_ns = at.now_ns
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
-        account.restore(event.kept)
+        self.desk.restore(at, event.kept)
         self.streams.begin(at)
         self.reconciler.begin(at)
         self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
@@ -242,10 +242,8 @@ class Core:
             raise InvariantViolated(f"the end of request {event.request_id}, never sent")
         purpose, _ = known
         self.outbox.log("warning", "unanswered", detail=event.detail, sent=event.sent)
-        # Status 0 stands for no answer: unknown if it left, a definite no if it never did.
-        outcome: Outcome = (
-            Unknown(0, event.detail) if event.sent else Rejected(0, f"never sent: {event.detail}")
-        )
+        # Status 0 stands for no answer.
+        outcome = Unknown(0, event.detail) if event.sent else NeverSent(event.detail)
         self._settle(at, purpose, outcome)
 
     def _hear_venue(self, at: At, outcome: Outcome, asked_ns: int) -> None:
@@ -274,8 +272,6 @@ class Core:
                 self.desk.new_settled(at, purpose.cl_ord_id, outcome)
             case ForCancel():
                 self.desk.cancel_settled(at, purpose, outcome)
-                if purpose.leftovers:
-                    self.reconciler.hasten(at)
             case ForSwitch():
                 self.desk.switch_settled(purpose, outcome)
             case _:
@@ -312,6 +308,9 @@ class Core:
     def _judge(self, at: At) -> None:
         self.streams.judge(at)
         self.reconciler.judge(at)
+        for stream, words in self.reconciler.take_overdue():
+            self.streams.overdue(at, stream, words)
+        self.desk.judge(at)
         if self.budget.judge(at.now_ns):
             self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))
         else:
@@ -337,7 +336,7 @@ class Core:
         self.streams.repair(at)
         self.desk.repair(at, self._is_healthy())
         if self.market.instrument is not None:
-            self.reconciler.repair(at)
+            self.reconciler.repair(at, self.streams.feed.all_synced)
 
     def _repair_terms(self, at: At) -> None:
         """Without the venue's own terms nothing can be read, let alone traded (control F11)."""
@@ -383,20 +382,34 @@ class Core:
         if not over:
             # Even those whose cancel is under way: an answer that is late must not leave an order.
             self.desk.cancel(at, live, f"stopping: {due.reason.word}")
-            self.desk.cancel_leftovers(at)
             self.desk.ask_about_doubts(at)
-            if live or self.desk.leftovers or not self.desk.disarmed(at):
+            if live:
+                return
+            if self._has_last_words(due) and not self._account_is_known():
+                self.reconciler.verify(at, self.streams.feed.all_synced)
+                return
+            # Of two instances one goes on, and the switch is then its own.
+            if due.reason is not StopReason.NOT_ALONE and not self.desk.disarmed(at):
                 return
         known = not live and self._account_is_known()
         self._stopped = True
         self.outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, due.detail)))
         self.outbox.put(Stop(due.reason.word, due.detail, known))
 
-    def _account_is_known(self) -> bool:
-        """REST agreed with us the last time, and nothing has been left open since."""
+    def _has_last_words(self, due: StopDue) -> bool:
+        """Whether reading the account once more can make the ledger whole."""
         return (
-            bool(self.reconciler.last_was_clean)
-            and not self.desk.leftovers
-            and not self.desk.account.fills_missing
+            self.reconciler.ever_clean
+            and due.reason not in (StopReason.VENUE_REFUSED, StopReason.NOT_ALONE)
             and not self.faults.has(Fault.POSITION_DISAGREES)
+        )
+
+    def _account_is_known(self) -> bool:
+        """REST agreed with us after the last order ended and the last connection was lost."""
+        account = self.desk.account
+        return (
+            self.reconciler.knows_since(account.last_ended_ns)
+            and not account.fills_missing
+            and not self.faults.has(Fault.POSITION_DISAGREES)
+            and not self.faults.has(Fault.NOT_ALONE)
         )

@@ -15,25 +15,30 @@ from chappie.core.orders import (
     Outstanding,
     RequestKind,
     absent,
+    adopted,
     cancelling,
     doubted,
     refused,
+    revived,
+    vanished,
 )
 from chappie.core.outbox import Outbox
+from chappie.core.recovery import recover
 from chappie.core.requests import ForCancel, ForRead, ForSwitch, Requests
 from chappie.core.switch import Switch
-from chappie.model.commands import Keep
+from chappie.model.commands import HttpCall, Keep
 from chappie.model.config import Config
 from chappie.model.enums import Lane, OrdStatus
 from chappie.model.faults import Fault
 from chappie.model.invariant import InvariantViolated
 from chappie.model.orders import Approved, NewOrder
-from chappie.model.records import Fill, FundingPaid, Intent
+from chappie.model.records import LIQUIDATING, Ended, Fill, FundingPaid, Intent, Kept
 from chappie.model.reports import (
     Filled,
     Funded,
     KeyRefused,
     MarginSaid,
+    NeverSent,
     NotAccepted,
     OrderAnswered,
     OrderSaid,
@@ -46,7 +51,7 @@ from chappie.model.reports import (
     SwitchArmed,
     Unknown,
 )
-from chappie.model.units import MILLISECOND_NS, SECOND_NS, At
+from chappie.model.units import MILLISECOND_NS, SECOND_NS, At, Contracts
 from chappie.venues.interface import Dialect
 
 # After an order ended; twice as long with every refusal in a row, so that a venue that refuses
@@ -57,8 +62,6 @@ _PAUSE_MAX_NS = 10 * SECOND_NS
 # repeated no sooner than this.
 _ASK_AGAIN_NS = 500 * MILLISECOND_NS
 _CANCEL_AGAIN_NS = SECOND_NS
-# Unless a reconciliation shows sooner that they still work.
-_LEFTOVERS_AGAIN_NS = 5 * SECOND_NS
 
 
 class Desk:
@@ -76,20 +79,27 @@ class Desk:
     ) -> None:
         self.account = Account()
         self.switch = Switch(config.dead_man)
-        self.leftovers: tuple[str, ...] = ()
         self.margin_due = True
         self.pause_until_ns = 0
         self._refusals = 0
         # By clOrdID, of live orders: no query or cancel is repeated before these moments.
         self._ask_after_ns: dict[str, int] = {}
         self._cancel_after_ns: dict[str, int] = {}
-        self._leftovers_after_ns = 0
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
         self._requests = requests
         self._budget = budget
         self._market = market
+
+    def restore(self, at: At, kept: tuple[Kept, ...]) -> None:
+        """Take over from earlier runs: what is not proven over counts at its worst case."""
+        self.account.take_over(recover(kept, at, self._requests.fence_of))
+        for order in self.account.in_doubt:
+            name, words = order.asked.cl_ord_id, "asked for by an earlier run, its end not known"
+            self._faults.raise_(Fault.ORDER_IN_DOUBT, at, words, name)
+        if self.account.in_doubt:
+            self.switch.inherited(at.now_ns, self._requests.fence_ns(at))
 
     # --- observe: what the venue says of our account
 
@@ -109,24 +119,51 @@ class Desk:
                 assert_never(report)
 
     def order_said(self, at: At, row: OrderSaid) -> None:
-        """A word on an order: ours of this run, ours of an older run, or foreign."""
+        """A word on an order: one that we hold, one of ours that we do not, or a foreign one."""
         account = self.account
         assert account.naming is not None
-        before = None if row.cl_ord_id is None else account.blotter.get(row.cl_ord_id)
-        order = account.hear(row, at.now_ns)
-        if order is not None:
-            self._moved(at, before, order)
-        elif account.naming.is_ours(row.cl_ord_id):
-            ended = row.ord_status is None or row.ord_status.is_terminal
-            if not ended and row.order_id not in self.leftovers:
-                self.leftover(at, (*self.leftovers, row.order_id))
+        before = account.blotter.find(row)
+        if before is not None:
+            order = account.hear(before, row, at.now_ns)
+            if order.said != before.said:
+                self._tell(order)
+                self._changed(at, before, order)
+        elif row.cl_ord_id is not None and account.naming.is_ours(row.cl_ord_id):
+            if account.naming.is_of_another_instance(row.cl_ord_id):
+                self._not_alone(at, row.cl_ord_id)
+            elif _works(row):
+                self._adopt(at, row)
         elif row.order_id not in account.foreign:
             account.foreign[row.order_id] = row.cl_ord_id or ""
             self._outbox.log("warning", "foreign_order", orderID=row.order_id, symbol=row.symbol)
 
-    def _moved(self, at: At, before: Order | None, order: Order) -> None:
-        if order.said is None or (before is not None and before.said == order.said):
-            return
+    def listed(self, at: At, row: OrderSaid, asked_ns: int) -> None:
+        """A row of the venue's open orders, in a list asked for at ``asked_ns``.
+
+        An order that we held for ended by then lives again: amended by hand while the streams
+        were mute, or accepted late.
+        """
+        order = self.account.blotter.find(row)
+        ended_ns = None if order is None else order.ended_ns
+        if order is None or ended_ns is None or ended_ns >= asked_ns or not _works(row):
+            self.order_said(at, row)
+        else:
+            self._put(at, revived(order, row))
+
+    def _adopt(self, at: At, row: OrderSaid) -> None:
+        """An order of ours that only the venue remembers: of a dead run whose log is lost."""
+        order = adopted(row, at.now_ns)
+        if order is not None:
+            self._tell(order)
+            self._put(at, order)
+
+    def _not_alone(self, at: At, cl_ord_id: str) -> None:
+        """Another instance with a newer epoch trades here: it goes on, we stop (O3)."""
+        words = f"another instance of this bot asked for {cl_ord_id}"
+        self._faults.raise_(Fault.NOT_ALONE, at, words)
+
+    def _tell(self, order: Order) -> None:
+        assert order.said is not None
         self._outbox.log(
             "info",
             "order",
@@ -136,37 +173,63 @@ class Desk:
             leavesQty=order.said.leaves_qty,
             text=order.said.text,
         )
-        self._settled(at, order)
 
-    def _settled(self, at: At, order: Order) -> None:
-        """Whatever channel it came by, the word that ends an order or its doubt does so here.
+    def _put(self, at: At, order: Order) -> None:
+        """A new value of an order, and what follows from it."""
+        before = self.account.blotter.get(order.asked.cl_ord_id)
+        self.account.put(order, at.now_ns)
+        self._changed(at, before, order)
 
-        The next order waits a moment, and longer with every refusal in a row.
-        """
+    def _changed(self, at: At, before: Order | None, order: Order) -> None:
+        """Whatever channel it came by, the word that ends an order or its doubt does so here."""
         name = order.asked.cl_ord_id
         if not order.in_doubt:
             self._faults.clear(Fault.ORDER_IN_DOUBT, name)
         if order.is_live:
+            if before is not None and not before.is_live:
+                # Its end is on disk: until the next one, a new start must ask for it again.
+                self._outbox.put(Keep(Intent(at.wall_ns, order.asked, order.decision)))
+                self._outbox.log("warning", "order_lives_again", clOrdID=name, was=before.end)
             return
+        ended = before is None or before.is_live
+        if ended or (before is not None and before.cum_qty != order.cum_qty):
+            status = None if order.said is None else order.said.ord_status
+            self._outbox.put(Keep(Ended(at.wall_ns, name, status, Contracts(order.cum_qty))))
+        if ended:
+            self._paused(at, order)
+
+    def _paused(self, at: At, order: Order) -> None:
+        """The next order waits a moment, and longer with every refusal in a row."""
+        name = order.asked.cl_ord_id
         self._ask_after_ns.pop(name, None)
         self._cancel_after_ns.pop(name, None)
+        if order.orphan:
+            return
         taken = order.said is not None and order.said.ord_status is not OrdStatus.REJECTED
         self._refusals = 0 if taken else min(self._refusals + 1, 10)
         pause_ns = min(_PAUSE_NS << max(0, self._refusals - 1), _PAUSE_MAX_NS)
         self.pause_until_ns = at.now_ns + pause_ns
 
-    def fill(self, at: At, fill: Fill, source: str) -> None:
-        """Book a fill from any source, once; it is kept for good."""
+    def fill(self, at: At, fill: Fill, source: str) -> bool:
+        """Book a fill from any source, once; it is kept for good. True when it is new."""
         account = self.account
         if not account.owns(fill):
             if fill.order_id:
                 account.foreign.setdefault(fill.order_id, fill.cl_ord_id)
-            return
-        if not account.book(fill, at.now_ns):
-            return
+            return False
+        assert account.naming is not None
+        if fill.cl_ord_id and account.naming.is_of_another_instance(fill.cl_ord_id):
+            self._not_alone(at, fill.cl_ord_id)
+            return False
+        before = account.blotter.get(fill.cl_ord_id)
+        if account.predates(fill) or not account.book(fill, at.now_ns):
+            return False
+        if fill.kind in LIQUIDATING:
+            words = f"{fill.side.value} {fill.qty} by the venue"
+            self._faults.raise_(Fault.LIQUIDATED, at, words, fill.kind)
         order = account.blotter.get(fill.cl_ord_id)
         if order is not None:
-            self._settled(at, order)
+            self._changed(at, before, order)
         self.margin_due = True
         self._outbox.put(Keep(fill))
         self._outbox.log(
@@ -180,21 +243,12 @@ class Desk:
             clOrdID=fill.cl_ord_id,
             source=source,
         )
+        return True
 
     def funding(self, paid: FundingPaid) -> None:
         if self.account.ledger.pay(paid):
             self._outbox.put(Keep(paid))
             self._outbox.log("info", "funding", fee=paid.fee)
-
-    def leftover(self, at: At, order_ids: tuple[str, ...]) -> None:
-        """Orders of ours that no living run owns: cancelled before any new order (O13)."""
-        self.leftovers = order_ids
-        self._leftovers_after_ns = at.now_ns  # seen to work just now: whatever was sent failed
-        words = f"{len(order_ids)} orders of an older run"
-        if not order_ids:
-            self._faults.clear(Fault.LEFTOVER_ORDERS)
-        elif self._faults.raise_(Fault.LEFTOVER_ORDERS, at, words):
-            self._outbox.log("warning", "leftover_orders", orderID=list(self.leftovers))
 
     # --- observe: what became of our requests
 
@@ -209,18 +263,16 @@ class Desk:
                 heard = self.account.blotter.get(cl_ord_id)
                 if heard is not None and heard.said is None:
                     self._doubt(at, heard, "the answer held another order")
-            case Rejected() | NotAccepted() | KeyRefused() | RequestExpired():
+            case NeverSent() | Rejected() | NotAccepted() | KeyRefused() | RequestExpired():
                 self._outbox.log(
                     "warning", "order_refused", clOrdID=cl_ord_id, detail=outcome.detail
                 )
-                order = refused(order, at.now_ns, outcome.detail)
-                self.account.put(order, at.now_ns)
-                self._settled(at, order)
+                self._put(at, refused(order, at.now_ns, outcome.detail))
             case _:
                 self._doubt(at, order, getattr(outcome, "detail", "an answer to something else"))
 
     def cancel_settled(self, at: At, purpose: ForCancel, outcome: Outcome) -> None:
-        if isinstance(outcome, OrderAnswered) and not purpose.leftovers:
+        if isinstance(outcome, OrderAnswered):
             for row in outcome.orders:
                 self.order_said(at, row)
         for name in purpose.cl_ord_ids:
@@ -235,7 +287,7 @@ class Desk:
                 self._doubt(at, order, outcome.detail)
             elif order.request.kind is RequestKind.CANCEL:
                 # Refused, or not among the cancelled: most likely it just ended. Ask.
-                self.account.put(refused(order, at.now_ns, ""), at.now_ns)
+                self._put(at, refused(order, at.now_ns, ""))
                 self.ask(at, name)
 
     def order_found(self, at: At, purpose: ForRead, read: OrdersRead) -> None:
@@ -245,16 +297,19 @@ class Desk:
         for row in rows:
             self.order_said(at, row)
         order = self.account.blotter.get(purpose.cl_ord_id)
-        request = None if order is None else order.request
-        if order is None or request is None:
+        if order is None or not order.is_live:
             return
+        request = order.request
         if not rows:
-            order = absent(order, purpose.sent_ns, at.now_ns)
-        elif request.in_doubt and purpose.sent_ns >= request.fence_ns:
+            self._put(at, absent(order, purpose.sent_ns, at.now_ns))
+        elif request is not None and request.in_doubt and purpose.sent_ns >= request.fence_ns:
             # Listed and alive although the cancel in doubt can no longer arrive: it did not.
-            order = refused(order, at.now_ns, "")
-        self.account.put(order, at.now_ns)
-        self._settled(at, order)
+            self._put(at, refused(order, at.now_ns, ""))
+
+    def clear_vanished(self, at: At, order: Order) -> None:
+        """The venue shows neither the order nor a position, again and again (O7)."""
+        self._outbox.log("warning", "order_vanished", clOrdID=order.asked.cl_ord_id)
+        self._put(at, vanished(order, at.now_ns))
 
     def switch_settled(self, purpose: ForSwitch, outcome: Outcome) -> None:
         if isinstance(outcome, SwitchArmed):
@@ -271,28 +326,36 @@ class Desk:
         if order.request is None:
             return
         name = order.asked.cl_ord_id
-        self.account.put(doubted(order), at.now_ns)
+        self._put(at, doubted(order))
         self._outbox.log("warning", "order_in_doubt", clOrdID=name, detail=why)
         self._faults.raise_(Fault.ORDER_IN_DOUBT, at, why, name, since_ns=order.request.sent_ns)
+
+    # --- judge
+
+    def judge(self, at: At) -> None:
+        """Orders of ours that nobody wants are cancelled before any new order (O13)."""
+        found = [order.said.order_id for order in self.account.orphans if order.said is not None]
+        if not found:
+            self._faults.clear(Fault.LEFTOVER_ORDERS)
+        elif self._faults.raise_(Fault.LEFTOVER_ORDERS, at, f"{len(found)} orders that work"):
+            self._outbox.log("warning", "leftover_orders", orderID=found)
 
     # --- repair
 
     def repair(self, at: At, healthy: bool) -> None:
         """Ask about the unknown, cancel what must not rest, keep the switch."""
         self.ask_about_doubts(at)
-        self.cancel_leftovers(at)
+        self.cancel(at, self._free(self.account.orphans), "nobody wants it any more")
         if self._faults.wants_withdrawal:
-            free = [order for order in self.account.blotter.live() if order.request is None]
-            self.cancel(at, free, "a fault allows no resting order")
+            self.cancel(
+                at, self._free(self.account.blotter.live()), "a fault allows no resting order"
+            )
         self._keep_switch(at, healthy)
 
-    def cancel_leftovers(self, at: At) -> None:
-        """Cancel what dead runs left; whether it worked, the next reading of open orders tells."""
-        waits = at.now_ns < self._leftovers_after_ns
-        if self.leftovers and not waits and not self._requests.any_for(ForCancel):
-            self._leftovers_after_ns = at.now_ns + _LEFTOVERS_AGAIN_NS
-            call = self._dialect.cancel((), self.leftovers)
-            self._requests.call(at, Lane.CANCEL, call, ForCancel((), leftovers=True))
+    @staticmethod
+    def _free(orders: list[Order]) -> list[Order]:
+        """Those about which nothing is under way: one action in flight per order (O11)."""
+        return [order for order in orders if order.request is None]
 
     def ask_about_doubts(self, at: At) -> None:
         for order in self.account.in_doubt:
@@ -307,21 +370,31 @@ class Desk:
         self._requests.read(at, Read.ORDER, self._dialect.read_order(cl_ord_id), name=cl_ord_id)
 
     def cancel(self, at: At, orders: list[Order], why: str) -> None:
-        """Cancel orders of ours by their ids; reducing risk never waits, only its repetition."""
+        """Cancel orders of ours by their ids; reducing risk never waits, only its repetition.
+
+        An orphan goes by its orderID: names are unique among open orders only.
+        """
         due = self._cancel_after_ns
         orders = [o for o in orders if at.now_ns >= due.get(o.asked.cl_ord_id, 0)]
-        if not orders:
-            return
+        known = [o for o in orders if o.orphan and o.said is not None]
+        named = [o for o in orders if not (o.orphan and o.said is not None)]
+        if named:
+            names = [order.asked.cl_ord_id for order in named]
+            self._send_cancel(at, named, self._dialect.cancel(names, ()), why)
+        if known:
+            ids = [order.said.order_id for order in known if order.said is not None]
+            self._send_cancel(at, known, self._dialect.cancel((), ids), why)
+
+    def _send_cancel(self, at: At, orders: list[Order], call: HttpCall, why: str) -> None:
         names = tuple(order.asked.cl_ord_id for order in orders)
         self._outbox.log("info", "cancelling", clOrdID=list(names), why=why)
         fence_ns = self._requests.fence_ns(at)
-        call = self._dialect.cancel(names, ())
         request_id = self._requests.call(at, Lane.CANCEL, call, ForCancel(names))
         outstanding = Outstanding(RequestKind.CANCEL, request_id, at.now_ns, fence_ns)
         for order in orders:
-            due[order.asked.cl_ord_id] = at.now_ns + _CANCEL_AGAIN_NS
+            self._cancel_after_ns[order.asked.cl_ord_id] = at.now_ns + _CANCEL_AGAIN_NS
             if order.request is None:
-                self.account.put(cancelling(order, outstanding), at.now_ns)
+                self._put(at, cancelling(order, outstanding))
 
     def send(self, at: At, approved: Approved[NewOrder], decision: int, fence_ns: int) -> None:
         """Send an approved order; its intent is written down before the request leaves (O2)."""
@@ -333,7 +406,7 @@ class Desk:
         call = self._dialect.new_order(approved, instrument)
         request_id = self._requests.order(at, lane, approved, call, at.now_ns)
         outstanding = Outstanding(RequestKind.NEW, request_id, at.now_ns, fence_ns)
-        self.account.put(Order(order, decision, at.now_ns, request=outstanding), at.now_ns)
+        self._put(at, Order(order, decision, at.now_ns, request=outstanding))
         self._outbox.log(
             "info",
             "order_sent",
@@ -370,3 +443,7 @@ class Desk:
         call = self._dialect.arm_switch(0.0 if disarm else self.switch.timeout_s)
         self.switch.asked(at.now_ns, disarm)
         self._requests.call(at, Lane.CANCEL, call, ForSwitch(disarm))
+
+
+def _works(row: OrderSaid) -> bool:
+    return row.ord_status is not None and not row.ord_status.is_terminal

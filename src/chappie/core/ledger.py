@@ -4,7 +4,7 @@ This is where a fill changes the position: `Ledger.book`.
 """
 
 from chappie.model.instrument import Instrument
-from chappie.model.records import Fill, FundingPaid, Opening
+from chappie.model.records import Adjusted, Carried, Fill, FundingPaid, Opening
 from chappie.model.units import Contracts, Minor
 
 _AVERAGE_DIGITS = 4  # as the venue shows it
@@ -26,6 +26,8 @@ class Ledger:
         self.fills = 0
         self.last_fill_ns = 0
         self.opened = False
+        # False after an adjustment that names no cost: then nothing is realised before flat.
+        self.entry_known = True
         self._seen: set[str] = set()
         self._booked: dict[str, int] = {}
 
@@ -36,6 +38,27 @@ class Ledger:
         self.qty = opening.qty
         self.cost = opening.cost
         self.opened = True
+
+    def adjust(self, adjusted: Adjusted) -> None:
+        """Go on from the position that the operator accepted; what was realised stays so."""
+        self.qty = adjusted.qty
+        self.cost = Minor(0) if adjusted.cost is None else adjusted.cost
+        self.entry_known = adjusted.cost is not None or adjusted.qty == 0
+        self.opened = True
+
+    def go_on_from(self, carried: Carried) -> None:
+        """Begin with the sum of earlier records; their execIDs are forgotten."""
+        assert not self.opened, "a sum comes before anything that it does not hold"
+        assert self.fills == 0, "a sum comes before any fill"
+        self.qty = carried.qty
+        self.cost = carried.cost
+        self.realised = carried.realised
+        self.fees = carried.fees
+        self.funding = carried.funding
+        self.fills = carried.fills
+        self.last_fill_ns = carried.last_fill_ns
+        self.opened = carried.opened
+        self.entry_known = carried.entry_known
 
     def knows(self, exec_id: str) -> bool:
         return exec_id in self._seen
@@ -51,15 +74,16 @@ class Ledger:
         self.last_fill_ns = max(self.last_fill_ns, fill.venue_ns)
         change = fill.side.sign * fill.qty
         closing = min(abs(self.qty), fill.qty) if self.qty * change < 0 else 0
-        if closing:
-            # The closed part leaves with its share of the entry cost; what is left of the fill
-            # opens the other side at its share of the fill's cost.
-            entry = _share(self.cost, closing, abs(self.qty))
-            exit_ = _share(fill.cost, closing, fill.qty)
+        # The closed part leaves with its share of the entry cost; what is left of the fill opens
+        # or increases at its share of the fill's cost.
+        entry = _share(self.cost, closing, abs(self.qty)) if closing else 0
+        exit_ = _share(fill.cost, closing, fill.qty)
+        if self.entry_known:
             self.realised = Minor(self.realised - entry - exit_)
             self.cost = Minor(self.cost - entry + fill.cost - exit_)
-        else:
-            self.cost = Minor(self.cost + fill.cost)
+        elif closing == abs(self.qty):
+            self.entry_known = True
+            self.cost = Minor(fill.cost - exit_)
         self.qty = Contracts(self.qty + change)
         return True
 
@@ -80,7 +104,7 @@ class Ledger:
 
         Costs are whole minor units, so further digits would say nothing.
         """
-        if self.qty == 0 or self.cost == 0:
+        if self.qty == 0 or self.cost == 0 or not self.entry_known:
             return None
         size = abs(instrument.multiplier)
         if instrument.is_inverse:

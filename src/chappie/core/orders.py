@@ -9,7 +9,7 @@ from enum import Enum
 
 import msgspec
 
-from chappie.model.enums import OrdStatus
+from chappie.model.enums import OrdStatus, OrdType, TimeInForce
 from chappie.model.orders import NewOrder
 from chappie.model.reports import OrderSaid
 from chappie.model.units import Contracts
@@ -41,7 +41,11 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """One order of ours. ``said`` is None until the venue spoke of it."""
+    """One order of ours. ``said`` is None until the venue spoke of it.
+
+    An ``orphan`` is wanted by nobody any more: its run is dead, or it was held for ended and works
+    all the same. It counts like any other, and is only ever asked about and cancelled.
+    """
 
     asked: NewOrder
     decision: int
@@ -50,6 +54,9 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     request: Outstanding | None = None
     ended_ns: int | None = None
     end: str = ""
+    orphan: bool = False
+    # Since when a query finds nothing of it; None once the venue spoke of it again.
+    absent_since_ns: int | None = None
 
     @property
     def is_live(self) -> bool:
@@ -127,15 +134,53 @@ def told(order: Order, row: OrderSaid, now_ns: int) -> Order:
     if status.is_terminal:
         request = None
         ended = now_ns if ended is None else ended
-    elif ended is not None:
-        ended = None  # we took it for dead, and it lives: the venue's word counts
     return msgspec.structs.replace(
         order,
         said=said,
         request=request,
-        ended_ns=ended,
+        # Taken for dead, and it lives: the venue's word counts, and nobody wants it any more.
+        ended_ns=ended if status.is_terminal else None,
+        orphan=order.orphan or (ended is not None and not status.is_terminal),
         end=status.value if status.is_terminal else "",
+        absent_since_ns=None,
     )
+
+
+def revived(order: Order, row: OrderSaid) -> Order:
+    """The venue lists an ended order as working, in a list asked for after we knew of its end.
+
+    A word of the stream alone may be old; such a list is not. Somebody amended it, or it was
+    accepted late.
+    """
+    assert not order.is_live, "only an ended order can live again"
+    known = order.said
+    status = OrdStatus.NEW if row.ord_status is None else row.ord_status
+    cum = max(order.cum_qty, row.cum_qty or 0)
+    leaves = max(0, order.asked.qty - cum) if row.leaves_qty is None else row.leaves_qty
+    text = row.text or ("" if known is None else known.text)
+    said = Said(row.order_id, status, Contracts(leaves), Contracts(cum), text)
+    return msgspec.structs.replace(order, said=said, ended_ns=None, end="", orphan=True)
+
+
+def adopted(row: OrderSaid, now_ns: int) -> Order | None:
+    """An order that nothing but the venue remembers: of ours by its name, an orphan.
+
+    None when the row lacks what such an order is counted by.
+    """
+    if row.cl_ord_id is None or row.side is None or row.qty is None:
+        return None
+    asked = NewOrder(
+        cl_ord_id=row.cl_ord_id,
+        symbol=row.symbol or "",
+        side=row.side,
+        qty=row.qty,
+        ord_type=OrdType.MARKET if row.price is None else OrdType.LIMIT,
+        price=row.price,
+        time_in_force=TimeInForce.GTC,
+        post_only=False,
+        reduce_only=False,
+    )
+    return told(Order(asked, 0, now_ns, orphan=True), row, now_ns)
 
 
 def executed(order: Order, order_id: str, booked: int, now_ns: int) -> Order:
@@ -144,7 +189,10 @@ def executed(order: Order, order_id: str, booked: int, now_ns: int) -> Order:
     """
     if order.cum_qty >= booked:
         return order
-    left = order.asked.qty - booked
+    # Amended by hand, it may be larger than what we asked for: then the venue's word counts.
+    said = order.said
+    amended = said is not None and not said.ord_status.is_terminal
+    left = (said.cum_qty + said.leaves_qty if said and amended else order.asked.qty) - booked
     row = OrderSaid(
         order_id=order_id,
         cl_ord_id=order.asked.cl_ord_id,
@@ -181,12 +229,26 @@ def refused(order: Order, now_ns: int, why: str) -> Order:
 def absent(order: Order, asked_ns: int, now_ns: int) -> Order:
     """A targeted query, sent at ``asked_ns``, found no such order.
 
-    Proof only when nothing of it could arrive any more by then.
+    That proves something only when nothing of it could arrive any more by then, and only the
+    second time: a read may be stale. An order that was once seen does not end by it (`vanished`).
     """
-    if order.said is not None or order.request is None or asked_ns < order.request.fence_ns:
+    request = order.request
+    if not order.is_live or (request is not None and asked_ns < request.fence_ns):
+        return order
+    if order.absent_since_ns is None or asked_ns < order.absent_since_ns:
+        return msgspec.structs.replace(order, absent_since_ns=order.absent_since_ns or now_ns)
+    if order.said is not None or request is None:
         return order
     return msgspec.structs.replace(
         order, request=None, ended_ns=now_ns, end="never arrived at the venue"
+    )
+
+
+def vanished(order: Order, now_ns: int) -> Order:
+    """The venue, which once spoke of it, shows it nowhere any more, and no position (O7)."""
+    assert order.absent_since_ns is not None, "only what a query did not find can have vanished"
+    return msgspec.structs.replace(
+        order, request=None, ended_ns=now_ns, end="the venue knows no such order"
     )
 
 

@@ -1,7 +1,9 @@
 """REST is the truth: rounds of reads compared with what we believe (controls O8, O9).
 
 A round is orders, fills and position, all answered and proven complete; a read that failed makes
-the round worth nothing, never a smaller one (promise 8).
+the round worth nothing, never a smaller one (promise 8). A read may lie all the same (stale,
+empty, cut), so where one alone would decide, two must say the same: the first clean round of a
+process, a position that the ledger does not explain, an order that the venue does not show.
 """
 
 from typing import assert_never
@@ -15,6 +17,7 @@ from chappie.core.outbox import Outbox
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
+from chappie.model.enums import Stream
 from chappie.model.faults import Fault
 from chappie.model.records import Opening
 from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
@@ -29,10 +32,15 @@ _AGAIN_NS = SECOND_NS
 
 
 class Round(msgspec.Struct):
-    """The reads of one round so far."""
+    """The reads of one round so far.
+
+    ``expected`` is every position that the ledger explained since it began: the venue's answer is
+    of some moment in between, and a bot that trades all the time must reconcile too.
+    """
 
     number: int
     began_ns: int
+    expected: list[Contracts]
     orders: OrdersRead | None = None
     position: PositionRead | None = None
     fills_done: bool = False
@@ -76,14 +84,23 @@ class Reconciler:
         self._disagreed_ns: int | None = None
         self._stream_disagreed_ns: int | None = None
         self._missing_ns: int | None = None
+        self._orphans = 0
+        # When the last round was asked for, and when something was last missed.
+        self._read_ns = 0
+        self._doubted_ns = 0
+        # What the last whole round read: our working orders and the position.
+        self._seen: tuple[tuple[str, ...], Contracts] | None = None
+        # The last round lacked nothing but a second one that says the same.
+        self._once = False
+        self._overdue: list[tuple[Stream, str]] = []
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
         self._began_ns = at.now_ns
         # What is kept says from when on fills may be missing. A folder without a history opens its
         # ledger at what it finds, so an older fill must not be booked on top of that.
-        kept_ns = self._account.kept_until_ns
-        self._since_wall_ns = at.wall_ns if kept_ns is None else kept_ns - _OVERLAP_NS
+        whole_ns = self._account.whole_until_ns
+        self._since_wall_ns = at.wall_ns if whole_ns is None else whole_ns - _OVERLAP_NS
         self._faults.raise_(Fault.UNRECONCILED, at, "not reconciled yet")
 
     @property
@@ -91,12 +108,29 @@ class Reconciler:
         """Whether a reconciliation of this process was clean (promise 2)."""
         return self._clean_ns is not None
 
+    def knows_since(self, moment_ns: int) -> bool:
+        """Whether the last round was clean, and asked after a moment and after every doubt."""
+        return bool(self.last_was_clean) and self._read_ns >= max(moment_ns, self._doubted_ns)
+
     def doubt(self, at: At, why: str) -> None:
         """Something may have been missed: reconcile before the next decision, from now on."""
         self._faults.raise_(Fault.UNRECONCILED, at, why)
+        self._doubted_ns = at.now_ns
+        self._wait_no_more(at)
         # A round under way has read of a time before the doubt.
         self._round = None
         self.hasten(at)
+
+    def verify(self, at: At, synced: bool) -> None:
+        """What is said last of the account needs a round of now."""
+        self._wait_no_more(at)
+        self.hasten(at)
+        self.repair(at, synced)
+
+    def _wait_no_more(self, at: At) -> None:
+        """The pause after a round is for rounds that were not clean."""
+        if self._round is None and self.last_was_clean:
+            self._not_before_ns = at.now_ns
 
     def disconnected(self, at: At) -> None:
         """The streams are gone, and with them what they said of the position."""
@@ -131,7 +165,10 @@ class Reconciler:
         for said in page.fills:
             match said:
                 case Filled():
-                    self._desk.fill(at, said.fill, "rest")
+                    booked = self._desk.fill(at, said.fill, "rest")
+                    if booked and self._is_late(at):
+                        words = "a fill came by REST alone"
+                        self._overdue.append((Stream.EXECUTION, words))
                 case Funded():
                     self._desk.funding(said.paid)
                 case _:
@@ -140,6 +177,10 @@ class Reconciler:
         current.fills_done = not page.more
         if page.more:
             self._ask_fills(at, current)
+
+    def _is_late(self, at: At) -> bool:
+        """Whether a fill is missing for longer than its execution may be on its way."""
+        return self._missing_ns is not None and at.now_ns - self._missing_ns > self._grace_ns
 
     def failed(self, at: At, number: int | None) -> None:
         """A read came to nothing: so did its round."""
@@ -150,11 +191,15 @@ class Reconciler:
 
     def judge(self, at: At) -> None:
         """Compare a complete round; notice what the streams alone already contradict."""
+        self._judge_orphans(at)
         self._judge_missing_fills(at)
         self._judge_stream_position(at)
         current = self._round
-        if current is not None and current.orders and current.position and current.fills_done:
-            self._compare(at, current, current.orders, current.position.position.qty)
+        if current is not None:
+            if self._account.expected_qty != current.expected[-1]:
+                current.expected.append(self._account.expected_qty)
+            if current.orders and current.position and current.fills_done:
+                self._compare(at, current, current.orders, current.position.position.qty)
         overdue_ns = 2 * self._every_ns + self._grace_ns
         if (
             self._clean_ns is not None
@@ -164,25 +209,35 @@ class Reconciler:
             words = "no clean reconciliation"
             self._faults.raise_(Fault.UNRECONCILED, at, words, since_ns=self._clean_ns)
 
+    def _judge_orphans(self, at: At) -> None:
+        """What kept the last round from being clean is gone: the next one need not wait."""
+        before, self._orphans = self._orphans, len(self._account.orphans)
+        if before and not self._orphans:
+            self._unclean, self._not_before_ns = 0, at.now_ns
+            self.hasten(at)
+
     def _judge_missing_fills(self, at: At) -> None:
         """Called filled, and no execution came: ask REST for it (promise 5)."""
         if not self._account.fills_missing:
             self._missing_ns = None
         elif self._missing_ns is None:
             self._missing_ns = at.now_ns
-        elif at.now_ns - self._missing_ns > self._grace_ns:
+        elif self._is_late(at):
             self.hasten(at)
 
     def _judge_stream_position(self, at: At) -> None:
+        """Without an image nothing is said; one that contradicts again does not get a new grace."""
         said = self._account.said
         expected = self._account.expected_qty
-        if not self.ever_clean or self._faults.has(Fault.POSITION_DISAGREES):
-            return
-        if said is None or said.qty == expected:
+        if said is not None and said.qty == expected:
             self._stream_disagreed_ns = None
-        elif self._stream_disagreed_ns is None:
+        if said is None or said.qty == expected or not self.ever_clean:
+            return
+        if self._stream_disagreed_ns is None:
             self._stream_disagreed_ns = at.now_ns
-        elif at.now_ns - self._stream_disagreed_ns > self._grace_ns:
+        elif at.now_ns - self._stream_disagreed_ns > self._grace_ns and not self._faults.has(
+            Fault.POSITION_DISAGREES
+        ):
             words = f"websocket {said.qty}, ledger {expected}"
             since_ns = self._stream_disagreed_ns
             self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
@@ -190,21 +245,33 @@ class Reconciler:
 
     def _compare(self, at: At, current: Round, orders: OrdersRead, held: Contracts) -> None:
         account = self._account
-        listed = self._compare_orders(at, orders, current.began_ns)
-        if not account.ledger.opened and account.ledger.fills == 0 and held == 0:
+        flat = (
+            held == 0 and account.expected_qty == 0 and (not account.said or not account.said.qty)
+        )
+        listed = self._compare_orders(at, orders, current.began_ns, flat)
+        twice = self._says_the_same(orders, held)
+        if twice and not account.ledger.opened and account.ledger.fills == 0 and held == 0:
             # A ledger begins at flat only: a position that it does not explain stops (code 13).
             opening = Opening(at.wall_ns, held, Minor(0))
             account.ledger.open_with(opening)
             self._outbox.put(Keep(opening))
         said = account.said
-        agree = held == account.expected_qty and (said is None or said.qty == held)
+        explained = held in current.expected
+        agree = explained and (said is None or said.qty in current.expected)
+        if explained and not agree:
+            self._position_overdue(at, held)
         if agree:
             self._disagreed_ns = None
             self._faults.clear(Fault.POSITION_DISAGREES)
-        else:
+        elif twice or self.ever_clean:
             self._positions_differ(at, held)
-        clean = agree and listed and not account.fills_missing
-        if clean and not account.blotter.live() and not self._desk.leftovers:
+        # One that is missing since before this round, the round should have brought.
+        missing = self._missing_ns is not None and self._missing_ns <= current.began_ns
+        whole = agree and listed and not missing
+        # Nothing is known before the first clean one, so a single lying read must not make it.
+        clean = whole and (twice or self.ever_clean)
+        self._once = whole and not clean
+        if clean and not account.blotter.live():
             account.none_working_ns = current.began_ns
         self._end(at, clean)
         if clean:
@@ -214,6 +281,27 @@ class Reconciler:
             account.begin()
             if self._faults.clear(Fault.UNRECONCILED):
                 self._outbox.log("info", "reconciled", position=held, fills=account.ledger.fills)
+
+    def take_overdue(self) -> list[tuple[Stream, str]]:
+        """Streams that REST proved to lack something, each named once."""
+        overdue, self._overdue = self._overdue, []
+        return overdue
+
+    def _position_overdue(self, at: At, held: Contracts) -> None:
+        """Fills and REST agree, and past the grace the websocket alone does not: it lost one."""
+        since_ns, said = self._stream_disagreed_ns, self._account.said
+        if since_ns is not None and said is not None and at.now_ns - since_ns > self._grace_ns:
+            words = f"websocket {said.qty}, fills and REST {held}"
+            self._overdue.append((Stream.POSITION, words))
+            self._account.said = None
+
+    def _says_the_same(self, orders: OrdersRead, held: Contracts) -> bool:
+        """Whether two whole rounds in a row read the same orders of ours and the same position."""
+        naming = self._account.naming
+        assert naming is not None
+        ours = sorted(row.order_id for row in orders.orders if naming.is_ours(row.cl_ord_id))
+        before, self._seen = self._seen, (tuple(ours), held)
+        return before == self._seen
 
     def _positions_differ(self, at: At, held: int) -> None:
         """A difference may be a message still on its way; past the grace it is a fault."""
@@ -228,35 +316,34 @@ class Reconciler:
         self._faults.raise_(Fault.POSITION_DISAGREES, at, words, since_ns=since_ns)
         self._faults.clear(Fault.UNRECONCILED)
 
-    def _compare_orders(self, at: At, read: OrdersRead, began_ns: int) -> bool:
-        """Hear every row; find ours that are missing and leftovers of older runs.
+    def _compare_orders(self, at: At, read: OrdersRead, began_ns: int, flat: bool) -> bool:
+        """Hear every row; find ours that are missing, and those that nobody wants any more.
 
-        True when the venue's list holds no order of ours that we do not, and the reverse.
+        True when the venue's list holds no order of ours but those that we want, and all of them.
         """
         account = self._account
-        assert account.naming is not None
-        leftovers = tuple(
-            row
-            for row in read.orders
-            if account.naming.is_ours(row.cl_ord_id) and row.cl_ord_id not in account.blotter
-        )
-        self._desk.leftover(at, tuple(row.order_id for row in leftovers))
         for row in read.orders:
-            if row not in leftovers:
-                self._desk.order_said(at, row)
+            self._desk.listed(at, row, began_ns)
         listed = {row.cl_ord_id for row in read.orders}
-        same = not leftovers
+        same = not account.orphans
         for order in account.blotter.live():
             name = order.asked.cl_ord_id
             # One sent or first heard of around the read is no contradiction: the next round tells.
             if name in listed or order.said is None or order.born_ns > began_ns:
                 continue
             same = False
-            self._desk.ask(at, name)
+            absent_ns = order.absent_since_ns
+            if absent_ns is not None and absent_ns < began_ns and flat:
+                # Missing in two lists and in the query between them, and no position (O7).
+                self._desk.clear_vanished(at, order)
+            else:
+                self._desk.ask(at, name)
         return same
 
     def _end(self, at: At, clean: bool) -> None:
         """The next round comes after the usual pause, or soon when this one was not clean."""
+        assert self._round is not None, "a round ends once"
+        self._read_ns = self._round.began_ns
         self.last_was_clean = clean
         self.last_wall_ns = at.wall_ns
         if clean:
@@ -269,13 +356,15 @@ class Reconciler:
 
     # --- repair
 
-    def repair(self, at: At) -> None:
-        """Begin the next round when it is due."""
-        due_ns = max(self._due_ns, self._not_before_ns, self._budget.shut_until_ns)
-        if self._round is not None or at.now_ns < due_ns:
+    def repair(self, at: At, synced: bool) -> None:
+        """Begin the next round when it is due; a second one to agree with, once all is synced."""
+        due_ns = max(self._due_ns, self._not_before_ns)
+        if self._once and synced:
+            due_ns = 0
+        if self._round is not None or at.now_ns < max(due_ns, self._budget.shut_until_ns):
             return
         self._count += 1
-        self._round = current = Round(self._count, at.now_ns)
+        self._round = current = Round(self._count, at.now_ns, [self._account.expected_qty])
         self._requests.read(at, Read.ORDERS, self._dialect.read_open_orders(), current.number)
         self._ask_fills(at, current)
         self._requests.read(at, Read.POSITION, self._dialect.read_position(), current.number)

@@ -28,10 +28,9 @@ class ForNew(msgspec.Struct, frozen=True):
 
 
 class ForCancel(msgspec.Struct, frozen=True):
-    """Orders of ours by clOrdID; ``leftovers`` are of an older run."""
+    """Orders of ours, by clOrdID."""
 
     cl_ord_ids: tuple[str, ...]
-    leftovers: bool = False
 
 
 class ForSwitch(msgspec.Struct, frozen=True):
@@ -56,7 +55,9 @@ class Requests:
     def call(self, at: At, lane: Lane, call: HttpCall, purpose: Purpose) -> int:
         """Send a read, a cancel or the switch."""
         request_id = self._take(at, purpose)
-        self._outbox.put(SendCall(request_id, lane, call, self._expires_s(at), self._answer_ns))
+        self._outbox.put(
+            SendCall(request_id, lane, call, self._expires_s(at.wall_ns), self._answer_ns)
+        )
         return request_id
 
     def order(
@@ -70,7 +71,7 @@ class Requests:
                 lane,
                 order,
                 call,
-                self._expires_s(at),
+                self._expires_s(at.wall_ns),
                 decided_ns + self._send_ns,
                 self._answer_ns,
             )
@@ -81,7 +82,15 @@ class Requests:
         """When a request sent now can no longer arrive: its expiry by the venue's clock, which
         may differ from ours by up to a second.
         """
-        return at.now_ns + (self._expires_s(at) * SECOND_NS - at.wall_ns) + SECOND_NS
+        return self.fence_of(at, at.wall_ns)
+
+    def fence_of(self, at: At, sent_wall_ns: int) -> int:
+        """The same for a request of a dead process, of which only the wall time is known: never
+        later than for one sent now, should the wall clock have been set back since.
+        """
+        now_ns = at.wall_ns
+        sent_ns = min(sent_wall_ns, now_ns)
+        return at.now_ns + (self._expires_s(sent_ns) * SECOND_NS - now_ns) + SECOND_NS
 
     def ended(self, request_id: int) -> tuple[Purpose, int] | None:
         """What a request that got its answer, or never will, was for, and when it was sent; None
@@ -108,6 +117,6 @@ class Requests:
         self._budget.sent(at.now_ns)
         return request_id
 
-    def _expires_s(self, at: At) -> int:
+    def _expires_s(self, sent_wall_ns: int) -> int:
         """The first whole UNIX second at which the request is at least that old."""
-        return -(-(at.wall_ns + self._expires_ns) // SECOND_NS)
+        return -(-(sent_wall_ns + self._expires_ns) // SECOND_NS)

@@ -244,6 +244,12 @@ class Streams:
             self._market.quote = None
         self._resubscribe(at, stream)
 
+    def overdue(self, at: At, stream: Stream, detail: str) -> None:
+        """REST shows what a private stream has not: ask it for a new image."""
+        self._outbox.log("warning", "stream_overdue", stream=stream.value, detail=detail)
+        if self.feed.synced(stream):
+            self._unsync(at, stream, detail)
+
     def _resubscribe(self, at: At, stream: Stream) -> None:
         """At most once per pause: a stream that stays wrong must not become a storm."""
         last = self._resubscribed_ns.get(stream)

@@ -57,6 +57,11 @@ class Switch:
         pause_ns = _RETRY_NS if self.armed_until_ns is None else self._refresh_ns
         return now_ns - last_ns >= pause_ns
 
+    def inherited(self, now_ns: int, fence_ns: int) -> None:
+        """A dead process may have armed it, and its last request may arrive until the fence."""
+        self.armed_ns = fence_ns
+        self._stands_until_ns = now_ns + seconds_ns(self.timeout_s) + _LATE_NS
+
     def asked(self, now_ns: int, disarm: bool) -> None:
         self._asked_ns = self._last_ns = now_ns
         if disarm:

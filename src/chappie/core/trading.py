@@ -142,7 +142,7 @@ class Trading:
         step = plan(
             decision.target,
             self._account.expected_qty,
-            self._account.blotter.live(),
+            [order for order in self._account.blotter.live() if not order.orphan],
             self._market.book.best_bid,
             self._market.book.best_ask,
             Terms(self._config.orders.style, bot.order_qty, instrument.lot_size),

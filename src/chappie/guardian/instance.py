@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.live.state_dir import write_atomically
+from chappie.journal.files import write_atomically
 
 LOCK_FILE = "guardian.lock"
 TRADER_LOCK_FILE = "trader.lock"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.live.state_dir import LastStop, write_atomically
+from chappie.journal.files import write_atomically
+from chappie.live.state_dir import LastStop
 from chappie.model.state import OrderState, State
 
 FILE = "last_stop.json"

@@ -145,6 +145,8 @@ def _announce(plan: Plan, log: Log, epoch: int, kept: KeptLog) -> None:
     log.info("configuration", hash=plan.config_hash, values=plan.effective)
     for warning in plan.warnings:
         log.warning("configuration_doubtful", detail=warning)
+    if kept.rolled is not None:
+        log.info("kept_log_rolled", aside=str(kept.rolled), goes_on_with=len(kept.records))
     if kept.cut is not None:
         log.error("kept_log_cut", detail=str(kept.cut))
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from chappie.journal.files import sync_folder, write_atomically, write_durably
 from chappie.journal.framing import JournalError, failed
-from chappie.journal.kept import sync_folder
 from chappie.model.config import Config
 
 _LATCH_WORDS = 300
@@ -62,6 +62,14 @@ class LastStop(msgspec.Struct, frozen=True):
     known: bool
 
 
+class Latch(msgspec.Struct, frozen=True):
+    """A halt that holds until somebody resumes: why, and which file says so."""
+
+    words: str
+    inode: int
+    mtime_ns: int
+
+
 class StateDir:
     """One trader's state folder, locked for as long as this process lives."""
 
@@ -73,6 +81,7 @@ class StateDir:
         self.journal_path = path / "journal"
         self.log_path = path / "trader.log"
         self._run_path = path / "run.json"
+        self._latch_path = path / "HALT"
         self._reserve_path = path / ".last_stop.reserve"
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -155,14 +164,36 @@ class StateDir:
         return epoch
 
     def halted(self) -> str | None:
-        """The latch: why trading is halted, if it is. A latch that cannot be read is a halt."""
+        """Why trading is halted, if it is."""
+        latch = self.latch()
+        return None if latch is None else latch.words
+
+    def latch(self) -> Latch | None:
+        """The halt that is latched, if any. A latch that cannot be read is a halt."""
+        inode = mtime_ns = 0
         try:
-            text = (self.path / "HALT").read_bytes()[:_LATCH_WORDS].decode(errors="replace")
+            found = self._latch_path.stat()
+            inode, mtime_ns = found.st_ino, found.st_mtime_ns
+            text = self._latch_path.read_bytes()[:_LATCH_WORDS].decode(errors="replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:
-            return f"the latch cannot be read: {error.strerror}"
-        return text.strip() or "the file HALT is there"
+            text = f"the latch cannot be read: {error.strerror}"
+        return Latch(text or "the file HALT is there", inode, mtime_ns)
+
+    def clear(self, latch: Latch) -> bool:
+        """End this halt, durably; False when another one is latched by now, which then stays.
+
+        Raises `JournalError` when the latch cannot be removed.
+        """
+        if self.latch() != latch:
+            return False
+        try:
+            self._latch_path.unlink()
+            sync_folder(self.path)
+        except OSError as error:
+            raise failed(self._latch_path, error) from error
+        return True
 
     def write_run(self, run: RunFile) -> None:
         write_atomically(self._run_path, msgspec.json.encode(run) + b"\n")
@@ -201,32 +232,3 @@ def venue_name(config: Config) -> str:
     if config.venue.kind == "simulated" and (host is None or host in _LOOPBACK):
         return "simulated"
     return f"{config.venue.kind} {host}"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: a reader sees the old one or the new one. `JournalError`."""
-    _replace(path, data, durable=False)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """`write_atomically`, and on the platter when it returns. Raises `JournalError`."""
-    _replace(path, data, durable=True)
-
-
-def _replace(path: Path, data: bytes, *, durable: bool) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            written = 0
-            while written < len(data):
-                written += os.write(fd, data[written:])
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh.replace(path)
-        if durable:
-            sync_folder(path.parent)
-    except OSError as error:
-        raise failed(path, error) from error

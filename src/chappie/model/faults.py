@@ -70,6 +70,7 @@ class Fault(Enum):
     VENUE_REFUSED = "venue_refused"
     OPERATOR_STOP = "operator_stop"
     HALT_LATCHED = "halt_latched"
+    NOT_ALONE = "not_alone"
     POLICY_FAILED = "policy_failed"
     STREAM_DOWN = "stream_down"
     STREAM_UNSYNCED = "stream_unsynced"
@@ -81,6 +82,7 @@ class Fault(Enum):
     CLOCK_SKEWED = "clock_skewed"
     BUDGET_LOW = "budget_low"
     UNRECONCILED = "unreconciled"
+    LIQUIDATED = "liquidated"
     POSITION_DISAGREES = "position_disagrees"
     ORDER_IN_DOUBT = "order_in_doubt"
     LEFTOVER_ORDERS = "leftover_orders"
@@ -127,6 +129,13 @@ FAULTS: dict[Fault, FaultRow] = {
     ),
     Fault.HALT_LATCHED: FaultRow(
         Posture.HALTED, "resume", After.AT_ONCE, StopReason.HALTED, latches=True
+    ),
+    Fault.NOT_ALONE: FaultRow(
+        Posture.CANCEL_ONLY,
+        "never: the other instance goes on",
+        After.AT_ONCE,
+        StopReason.NOT_ALONE,
+        latches=True,
     ),
     Fault.POLICY_FAILED: FaultRow(
         Posture.CANCEL_ONLY, "the policy's next good answer", decides=True
@@ -181,6 +190,9 @@ FAULTS: dict[Fault, FaultRow] = {
         After.RECONCILE,
         StopReason.VENUE_DEGRADED,
     ),
+    Fault.LIQUIDATED: FaultRow(
+        Posture.CANCEL_ONLY, "a new start, by somebody who looked at the account", latches=True
+    ),
     Fault.POSITION_DISAGREES: FaultRow(
         Posture.CANCEL_ONLY,
         "fills, websocket and REST agree",
@@ -197,7 +209,7 @@ FAULTS: dict[Fault, FaultRow] = {
     ),
     Fault.LEFTOVER_ORDERS: FaultRow(
         Posture.CANCEL_ONLY,
-        "the venue shows no order of an older epoch of ours",
+        "no order of ours works that nobody wants: of a dead run, or held for ended",
         After.RECONCILE,
         StopReason.VENUE_DEGRADED,
         decides=True,

@@ -1,14 +1,14 @@
 """What is kept for good: the facts that outlive every run and that a start is rebuilt from.
 
 They stand in the journal's kept log, which is never dropped: intents before their request
-leaves (control O2), fills once by execID (O10), stops.
+leaves (control O2), their ends, fills once by execID (O10), adjustments, stops.
 """
 
 from typing import TypeAlias
 
 import msgspec
 
-from chappie.model.enums import Side
+from chappie.model.enums import OrdStatus, Side
 from chappie.model.orders import NewOrder
 from chappie.model.units import Contracts, Minor, Ticks
 
@@ -25,11 +25,29 @@ class Intent(_Kept, frozen=True, gc=False):
     decision: int
 
 
+class Ended(_Kept, frozen=True, gc=False):
+    """An order of ours is proven over: nothing more of it can fill.
+
+    An `Intent` without one is in doubt at the next start. ``ord_status`` is None when it never
+    came to be. A second one for the same order corrects the first; an `Intent` after it says that
+    the order was found alive again.
+    """
+
+    wall_ns: int
+    cl_ord_id: str
+    ord_status: OrdStatus | None
+    cum_qty: Contracts
+
+
+# Kinds of `Fill` by which the venue takes a position away (protocol section 8).
+LIQUIDATING = frozenset({"Liquidation", "Bankruptcy"})
+
+
 class Fill(_Kept, frozen=True, gc=False):
     """One execution that changed the position, as the venue states it.
 
     ``cost`` is the venue's execCost (inverse: Buy negative), ``fee`` its execComm (paid
-    positive), both in minor units.
+    positive), both in minor units. ``venue_ns`` is 0 where the venue states no time.
     """
 
     exec_id: str
@@ -54,6 +72,20 @@ class Opening(_Kept, frozen=True, gc=False):
     cost: Minor
 
 
+class Adjusted(_Kept, frozen=True, gc=False):
+    """The operator accepted the venue's position where the ledger did not explain it.
+
+    Written by `resume --accept-position`; executions from before it are not booked any more.
+    ``cost`` is the entry cost, signed as in `Fill`, at whatever mark ``reason`` names. None: the
+    entry is unknown, and so is the result of what is held, until the position is flat.
+    """
+
+    wall_ns: int
+    qty: Contracts
+    reason: str
+    cost: Minor | None = None
+
+
 class FundingPaid(_Kept, frozen=True, gc=False):
     """A funding payment: changes the wallet, never the position. Paid positive."""
 
@@ -62,10 +94,31 @@ class FundingPaid(_Kept, frozen=True, gc=False):
     venue_ns: int
 
 
+class Carried(_Kept, frozen=True, gc=False):
+    """What the first ``records`` records of an earlier kept log, put aside as ``file``, add up to.
+
+    Stands first in a log, in the place of records of which a start needs no more than their sum.
+    ``from_ns`` is the wall time at which their ledger begins: an opening or an adjustment.
+    """
+
+    file: str
+    records: int
+    qty: Contracts
+    cost: Minor
+    realised: Minor
+    fees: Minor
+    funding: Minor
+    fills: int
+    last_fill_ns: int
+    opened: bool
+    entry_known: bool
+    from_ns: int
+
+
 class Stopped(_Kept, frozen=True, gc=False):
     wall_ns: int
     reason: str
     detail: str
 
 
-Kept: TypeAlias = Intent | Fill | Opening | FundingPaid | Stopped
+Kept: TypeAlias = Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Stopped

@@ -282,6 +282,12 @@ class RequestExpired(_Report, frozen=True, gc=False):
     detail: str
 
 
+class NeverSent(_Report, frozen=True, gc=False):
+    """No byte of the request left this machine: nothing happened."""
+
+    detail: str
+
+
 class Unknown(_Report, frozen=True, gc=False):
     """The answer proves nothing: the request may or may not have been carried out."""
 
@@ -332,5 +338,6 @@ Outcome: TypeAlias = (
     | NotAccepted
     | KeyRefused
     | RequestExpired
+    | NeverSent
     | Unknown
 )

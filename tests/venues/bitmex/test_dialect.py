@@ -11,6 +11,7 @@ from chappie.model.faults import Posture
 from chappie.model.orders import Approved, NewOrder
 from chappie.model.reports import (
     BudgetSeen,
+    Filled,
     FillsRead,
     Funded,
     InstrumentRead,
@@ -279,6 +280,18 @@ def test_funding_is_paid_and_never_a_fill() -> None:
     (said,) = outcome.fills
     assert isinstance(said, Funded)
     assert said.paid.fee == 17
+
+
+@pytest.mark.parametrize("missing", [("transactTime",), ("transactTime", "timestamp")])
+def test_an_execution_without_a_time_of_its_own_is_booked_all_the_same(
+    missing: tuple[str, ...],
+) -> None:
+    stamped = {**FILL_ROW, "timestamp": FILL_ROW["transactTime"]}
+    outcome = understood(Read.FILLS, [{k: v for k, v in stamped.items() if k not in missing}])
+    assert isinstance(outcome, FillsRead)
+    (filled,) = outcome.fills
+    assert isinstance(filled, Filled)
+    assert bool(filled.fill.venue_ns) is ("timestamp" not in missing)
 
 
 def test_executions_that_change_nothing_and_those_of_other_symbols_are_counted_not_booked() -> None:

@@ -82,7 +82,7 @@ def execution_said(row: Row, instrument: Instrument) -> Filled | Funded | None:
             FundingPaid(
                 exec_id=_need_text(row, "execID"),
                 fee=Minor(_need_int(row, "execComm")),
-                venue_ns=_time(row, "transactTime") or 0,
+                venue_ns=_when(row),
             )
         )
     if kind in _OTHER_EXECUTIONS:
@@ -106,10 +106,15 @@ def execution_said(row: Row, instrument: Instrument) -> Filled | Funded | None:
             price=instrument.ticks(price),
             cost=Minor(_need_int(row, "execCost")),
             fee=Minor(_need_int(row, "execComm")),
-            venue_ns=_time(row, "transactTime") or 0,
+            venue_ns=_when(row),
             kind=kind,
         )
     )
+
+
+def _when(row: Row) -> int:
+    """When an execution happened, 0 when the row does not say."""
+    return _time(row, "transactTime") or _time(row, "timestamp") or 0
 
 
 def position_said(row: Row) -> PositionSaid:
