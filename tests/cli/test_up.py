@@ -152,6 +152,22 @@ def test_under_nohup_a_hang_up_is_no_reason_to_end(bot: Up) -> None:
     assert bot.ends() == 0
 
 
+def test_a_child_of_tests_that_run_under_nohup_has_default_signals() -> None:
+    asks = "import signal; print(signal.getsignal(signal.SIGHUP).name)"
+    starts = (
+        "import subprocess, sys; from tests.conftest import give_children_default_signals as give;"
+        f"give(); subprocess.run([sys.executable, '-c', {asks!r}], check=True)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", starts],
+        env={"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout == "SIG_DFL\n"
+
+
 @pytest.mark.processes
 def test_a_deaf_trader_and_a_deaf_venue_are_gone_within_5_s_too(bot: Up) -> None:
     bot.start(*FREE, FAKE_TRADER="0 deaf", FAKE_VENUE="deaf")
