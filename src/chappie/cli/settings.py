@@ -222,7 +222,7 @@ def _leaves(table: Mapping[str, object], prefix: str, named: str) -> Iterator[tu
             yield key, value
         elif key in _SECTIONS:
             if not isinstance(value, dict):
-                raise ConfigProblem(f"{named}: {key} is a section, not a value; {_lists(key)}")
+                raise ConfigProblem(f"{named}: {_unknown(key)}")
             yield from _leaves(value, f"{key}.", named)
         else:
             raise ConfigProblem(f"{named}: {_unknown(key)}")
@@ -373,10 +373,15 @@ def _located(error: ConfigError, sources: Mapping[str, str]) -> ConfigProblem:
 
 def _unknown(key: str) -> str:
     """That a key does not exist, and which do where it stands."""
+    if key in _SECTIONS:
+        return f"{key} is a section, not a value; {_lists(key)}"
     section = key.rpartition(".")[0]
     while section and section not in _SECTIONS:
         section = section.rpartition(".")[0]
     near = difflib.get_close_matches(key, [*KEYS, *_SECTIONS], n=1, cutoff=0.7)
+    if not near and not section:
+        # The section alone may be what was mistyped.
+        near = difflib.get_close_matches(key.partition(".")[0], _SECTIONS, n=1, cutoff=0.7)
     guess = f" (did you mean {near[0]}?)" if near else ""
     return f"unknown key {_shown_text(key)}{guess}; {_lists(section)}"
 

@@ -13,6 +13,7 @@ import sys
 
 import msgspec
 
+from chappie.simvenue.crowd import DEFAULT_RATE, RATE_MAX, RATE_MIN
 from chappie.simvenue.options import VenueOptions
 from chappie.simvenue.server import Ready, serve
 from chappie.simvenue.store import StoreError
@@ -39,15 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rate",
-        type=_positive,
+        type=_rate,
         metavar="X",
-        help="market events a second of the synthetic market",
+        help=f"market events a second of the synthetic market (default: {DEFAULT_RATE:g})",
     )
     parser.add_argument(
         "--tape", metavar="FILE", help="replay a recorded capture instead of the synthetic market"
     )
     parser.add_argument(
-        "--speed", type=_positive, default=1.0, metavar="X", help="speed of the tape"
+        "--speed",
+        type=_positive,
+        default=1.0,
+        metavar="X",
+        help="speed of the tape (1: as recorded)",
     )
     parser.add_argument(
         "--state", metavar="DIR", help="keep accounts and the demo key there between runs"
@@ -113,6 +118,13 @@ def _port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return number
+
+
+def _rate(text: str) -> float:
+    rate = _positive(text)
+    if not RATE_MIN <= rate <= RATE_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a rate ({RATE_MIN:g} to {RATE_MAX:g})")
+    return rate
 
 
 def _positive(text: str) -> float:
