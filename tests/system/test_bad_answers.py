@@ -36,6 +36,8 @@ TAKEN: dict[str, Scene] = {
     "500": Scene(went_through, (*SILENT, *on_order("error_500", executes=True))),
     "502": Scene(went_through, (*SILENT, *on_order("error_502", executes=True))),
     "half an answer": Scene(went_through, (*SILENT, *on_order("truncated_json"))),
+    # The wait for an answer (0.6 s) may end before the order can no longer arrive (1 s).
+    "given up, then taken": Scene(went_through, (*SILENT, *on_order("queue", ms=900))),
 }
 TOLD = {"timeout, told by the stream": Scene(went_through, on_order("accept_then_timeout"))}
 LOST: dict[str, Scene] = {
