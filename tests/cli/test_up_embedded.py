@@ -50,7 +50,7 @@ def test_it_says_where_it_is_and_its_key_lies_in_files_of_the_owner_alone(
         "ws://127.0.0.1:9/realtime",
     )
     env = venue.trader_env()
-    assert env["CHAPPIE_VENUE__REST_URL"] == venue.rest_url
+    assert env["CHAPPIE_GIVEN__VENUE__REST_URL"] == f"embedded venue={venue.rest_url}"
     for name, text in (
         ("CHAPPIE_API_KEY_FILE", "KEY-KEY-KEY"),
         ("CHAPPIE_API_SECRET_FILE", "SECRET-SECRET-SECRET"),

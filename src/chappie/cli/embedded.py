@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from chappie.cli import settings
 from chappie.guardian.venue import VenueFailedError
 from chappie.live.log import printable
 from chappie.model.config import Config
@@ -87,11 +88,14 @@ class EmbeddedVenue:
     def trader_env(self) -> Mapping[str, str]:
         """Points a trader at it; the demo account's key goes by file, never by argument."""
         return {
-            "CHAPPIE_VENUE__REST_URL": self.rest_url,
-            "CHAPPIE_VENUE__WS_URL": self.ws_url,
+            **settings.give(settings.EMBEDDED, self.urls()),
             "CHAPPIE_API_KEY_FILE": str(self._key_file),
             "CHAPPIE_API_SECRET_FILE": str(self._secret_file),
         }
+
+    def urls(self) -> Mapping[str, str]:
+        """Where it listens, as the keys of the configuration that say so."""
+        return {"venue.rest_url": self.rest_url, "venue.ws_url": self.ws_url}
 
     def inherited(self) -> Sequence[int]:
         """The lifeline: a trader that outlives its guardian still has a venue to cancel at."""
