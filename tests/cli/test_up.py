@@ -330,7 +330,19 @@ def test_for_seconds_it_ends_by_itself_with_0(bot: Up) -> None:
 
 
 @pytest.mark.processes
-def test_a_venue_that_died_is_there_again_for_the_next_trader(bot: Up) -> None:
+def test_a_venue_that_died_is_started_again_beside_its_trader(bot: Up) -> None:
+    bot.start(*FREE)
+    trader, venue = bot.until_observing()
+    os.kill(venue, signal.SIGKILL)
+    bot.until(lambda: bot.names().count("venue_started") == 2)
+    bot.until(lambda: bot.run()["venue_pid"] not in (venue, None))
+    (died,) = [line for line in bot.events() if line["event"] == "venue_died"]
+    assert died["pid"] == venue
+    assert bot.run()["trader_pid"] == trader
+
+
+@pytest.mark.processes
+def test_a_venue_and_a_trader_that_died_together_are_both_there_again(bot: Up) -> None:
     bot.start(*FREE, "--set", "supervisor.backoff_initial_s=0.1")
     trader, venue = bot.until_observing()
     os.kill(venue, signal.SIGKILL)

@@ -71,14 +71,45 @@ def test_it_never_sees_credentials_or_settings_of_ours(
     assert json.loads((tmp_path / "venue" / "seen.json").read_text())["names"] == []
 
 
-def test_one_that_died_is_started_anew(venue: EmbeddedVenue) -> None:
-    venue.ensure()
-    first = venue.pid
+def killed(venue: EmbeddedVenue) -> None:
+    assert venue.is_running
     venue.kill()
     assert venue._process is not None
     venue._process.wait(5)
+    assert not venue.is_running
+
+
+def port_taken(folder: Path) -> object:
+    return json.loads((folder / "venue" / "seen.json").read_text())["port"]
+
+
+def test_one_that_died_is_started_anew_on_its_port(venue: EmbeddedVenue, tmp_path: Path) -> None:
+    venue.ensure()
+    first = venue.pid
+    assert port_taken(tmp_path) == 0
+    killed(venue)
     assert venue.ensure() is True
     assert venue.pid != first
+    assert port_taken(tmp_path) == 9
+
+
+def test_where_its_port_is_taken_the_start_after_picks_another(
+    venue: EmbeddedVenue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VENUE", "taken")
+    venue.ensure()
+    killed(venue)
+    with pytest.raises(VenueFailedError):
+        venue.ensure()
+    assert venue.ensure() is True
+    assert port_taken(tmp_path) == 0
+
+
+def test_at_the_end_it_is_not_started_again(venue: EmbeddedVenue) -> None:
+    venue.ensure()
+    venue.stop(1.0)
+    with pytest.raises(VenueFailedError, match="we are ending"):
+        venue.ensure()
 
 
 def test_one_that_dies_at_start_is_one_clear_line(

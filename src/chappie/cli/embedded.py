@@ -10,9 +10,11 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -47,17 +49,27 @@ class EmbeddedVenue:
         self.secret = ""
         self._dir = state_dir / "venue"
         self._command = tuple(command)
+        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = False
+        self._lock = threading.Lock()
         self._lifeline_read, self._lifeline_write = os.pipe()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def ensure(self) -> bool:
-        """Start it if it does not run; True when it was started. Raises `VenueFailedError`."""
-        if self._process is not None and self._process.poll() is None:
+        """Start it if it does not run; True when it was started. Raises `VenueFailedError`.
+
+        A second start takes the port of the first, where a living trader looks for it. Should
+        that port be taken by now, the start after it picks another, for the next trader.
+        """
+        if self.is_running:
             return False
         try:
             self._start()
@@ -66,9 +78,12 @@ class EmbeddedVenue:
         return True
 
     def stop(self, within_s: float = 1.0) -> None:
-        """End it in order, else by SIGKILL; safe to call twice."""
-        self._ending = True
-        process = self._process
+        """End it in order, else by SIGKILL; safe to call twice, and while another thread starts
+        it.
+        """
+        with self._lock:
+            self._ending = True
+            process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
             try:
@@ -124,23 +139,11 @@ class EmbeddedVenue:
         self.upkeep()
         ready_read, ready_write = os.pipe()
         log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        port, self._port = self._port, 0
         try:
-            self._process = subprocess.Popen(
-                [
-                    *self._command,
-                    *("--port", "0", "--state", str(self._dir)),
-                    *("--ready-fd", str(ready_write), "--lifeline-fd", str(self._lifeline_read)),
-                ],
-                # No setting and no credential of ours is any of its business.
-                env={k: v for k, v in os.environ.items() if not k.startswith(_CONFIG_PREFIX)},
-                stdin=subprocess.DEVNULL,
-                # What it prints for people holds the demo account's secret.
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                pass_fds=(ready_write, self._lifeline_read),
-                start_new_session=True,
-            )
-        except OSError:
+            with self._lock:
+                self._process = self._open(port, ready_write, log)
+        except (OSError, VenueFailedError):
             os.close(ready_read)
             raise
         finally:
@@ -152,6 +155,25 @@ class EmbeddedVenue:
             os.close(ready_read)
         if self._ending:
             self.kill()
+
+    def _open(self, port: int, ready_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":
+        if self._ending:
+            raise VenueFailedError("the embedded venue is not started again: we are ending")
+        return subprocess.Popen(
+            [
+                *self._command,
+                *("--port", str(port), "--state", str(self._dir)),
+                *("--ready-fd", str(ready_fd), "--lifeline-fd", str(self._lifeline_read)),
+            ],
+            # No setting and no credential of ours is any of its business.
+            env={k: v for k, v in os.environ.items() if not k.startswith(_CONFIG_PREFIX)},
+            stdin=subprocess.DEVNULL,
+            # What it prints for people holds the demo account's secret.
+            stdout=subprocess.DEVNULL,
+            stderr=log_fd,
+            pass_fds=(ready_fd, self._lifeline_read),
+            start_new_session=True,
+        )
 
     def _await(self, ready_fd: int) -> None:
         """Read the ready line, at most `READY_WITHIN_S`, and keep the keys in 0600 files."""
@@ -175,6 +197,7 @@ class EmbeddedVenue:
             self.kill()
             raise VenueFailedError(f"the embedded venue's ready line is broken: {error}") from None
         self.rest_url, self.ws_url = ready.rest_url, ready.ws_url
+        self._port = urlsplit(ready.rest_url).port or 0
         self.key, self.secret = ready.key, ready.secret
         _write_private(self._key_file, self.key)
         _write_private(self._secret_file, self.secret)
