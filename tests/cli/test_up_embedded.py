@@ -124,15 +124,29 @@ def test_one_that_dies_at_start_is_one_clear_line(
     assert "\x1b" not in line
 
 
+def test_one_that_cannot_be_started_says_why_although_its_log_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    (tmp_path / "venue" / "venue.sqlite").mkdir(parents=True)
+    (tmp_path / "venue" / "venue.log").symlink_to("/dev/full")
+    venue = EmbeddedVenue(tmp_path)
+    with pytest.raises(VenueFailedError) as failed:
+        venue.ensure()
+    assert str(failed.value).startswith("the embedded venue cannot be started: account file ")
+    assert "unable to open database file" in str(failed.value)
+    assert not venue.is_running
+    venue.stop()
+
+
 def test_a_broken_ready_line_is_refused(
     venue: EmbeddedVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_VENUE", "babble")
-    with pytest.raises(VenueFailedError, match="ready line is broken"):
+    with pytest.raises(VenueFailedError, match="said a broken ready line"):
         venue.ensure()
     assert venue.pid is not None
-    assert venue._process is not None
-    venue._process.wait(5)
+    assert not venue.is_running
 
 
 def test_the_wait_for_it_is_bounded(venue: EmbeddedVenue, monkeypatch: pytest.MonkeyPatch) -> None:

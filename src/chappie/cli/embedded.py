@@ -26,17 +26,22 @@ from chappie.model.config import Config
 READY_WITHIN_S = 10.0
 _LOG_BYTES = 4_000_000
 _LOOK_EVERY_S = 0.1
+_REAPED_WITHIN_S = 1.0
 _CONFIG_PREFIX = "CHAPPIE_"
 _COMMAND = (sys.executable, "-m", "chappie", "venue")
 
 
 class _Ready(msgspec.Struct):
-    """The one line that the venue writes on the ready pipe, and nowhere else."""
+    """The one line that the venue writes on the ready pipe, and nowhere else.
 
-    rest_url: str
-    ws_url: str
-    key: str
-    secret: str
+    It holds ``failed`` alone when the venue cannot be started: its log may be on a full disk.
+    """
+
+    rest_url: str = ""
+    ws_url: str = ""
+    key: str = ""
+    secret: str = ""
+    failed: str = ""
 
 
 class EmbeddedVenue:
@@ -181,37 +186,40 @@ class EmbeddedVenue:
         line = b""
         while b"\n" not in line:
             if self._ending or time.monotonic() > until_s:
-                self.kill()
-                raise VenueFailedError(
-                    f"the embedded venue was not ready within {READY_WITHIN_S:g} s{self._hint()}"
-                )
+                raise self._given_up(f"was not ready within {READY_WITHIN_S:g} s{self._hint()}")
             if not select.select([ready_fd], [], [], _LOOK_EVERY_S)[0]:
                 continue
             read = os.read(ready_fd, 65_536)
             if not read:
-                raise VenueFailedError(self._obituary())
+                raise self._obituary()
             line += read
         try:
             ready = msgspec.json.decode(line.split(b"\n")[0], type=_Ready)
         except msgspec.MsgspecError as error:
-            self.kill()
-            raise VenueFailedError(f"the embedded venue's ready line is broken: {error}") from None
+            raise self._given_up(f"said a broken ready line: {error}") from None
+        if ready.failed:
+            raise self._given_up(f"cannot be started: {printable(ready.failed)[:300]}")
         self.rest_url, self.ws_url = ready.rest_url, ready.ws_url
         self._port = urlsplit(ready.rest_url).port or 0
         self.key, self.secret = ready.key, ready.secret
         _write_private(self._key_file, self.key)
         _write_private(self._secret_file, self.secret)
 
-    def _obituary(self) -> str:
+    def _given_up(self, why: str) -> VenueFailedError:
+        """Kill and reap it: one that still lives would be taken for a running venue."""
+        self.kill()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_REAPED_WITHIN_S)
+        return VenueFailedError(f"the embedded venue {why}")
+
+    def _obituary(self) -> VenueFailedError:
         """It closed the ready pipe without a word: say with which code it ended."""
         assert self._process is not None
-        try:
-            code: int | None = self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            code = None
-        how = "closed its ready pipe" if code is None else f"ended at start with code {code}"
-        return f"the embedded venue {how}{self._hint()}"
+        how = "closed its ready pipe"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            how = f"ended at start with code {self._process.wait(_REAPED_WITHIN_S)}"
+        return self._given_up(f"{how}{self._hint()}")
 
     def _hint(self) -> str:
         """The last line of its log, or where to look."""

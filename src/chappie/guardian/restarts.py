@@ -53,7 +53,9 @@ def judge(
     new trader starts before it is over (promise 6).
     """
     if not stop.restarts:
-        return _after(history, stop), StayDown(stop.word, "this reason is never restarted")
+        return _after(history, stop), StayDown(
+            stop.word, "this is never restarted: mend its cause, end chappie and start it again"
+        )
     if stop is StopReason.POSITION_MISMATCH and history.last is stop:
         return _after(history, stop), StayDown(
             stop.word, "the position did not agree twice running; a person has to look"
