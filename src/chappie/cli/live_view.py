@@ -14,7 +14,7 @@ from rich.live import Live
 from chappie.cli.view import newest, picture, signed, tail_line
 from chappie.guardian.clock import iso_now
 from chappie.guardian.outlet import DisplayGoneError
-from chappie.guardian.shown import Shown
+from chappie.guardian.shown import Shown, faults_in_words, why_stopped
 from chappie.model.state import Mode
 
 _STATUS_EVERY_S = 10.0
@@ -110,7 +110,8 @@ def status_record(shown: Shown) -> dict[str, object]:
         "orders": len(shown.orders),
         "would_be_orders": shown.would_be_orders,
         "remaining": shown.rate_limit.remaining,
-        "faults": [fault.fault for fault in shown.faults],
+        "faults": faults_in_words(shown),
+        "stopped": why_stopped(shown),
         "restarts": shown.trader.restarts,
     }
 

@@ -18,7 +18,14 @@ from chappie.guardian.last_resort import LastResort
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
-from chappie.guardian.shown import Setting, Shown, TraderState, merge
+from chappie.guardian.shown import (
+    Setting,
+    Shown,
+    TraderState,
+    faults_in_words,
+    merge,
+    why_stopped,
+)
 from chappie.guardian.venue import Venue, VenueFailedError
 from chappie.journal.framing import JournalError
 from chappie.live.state_dir import LastStop
@@ -288,9 +295,8 @@ class Guardian:
             reason=reason.word,
             code=reason.value,
             detail=stop.detail,
-            returncode=code,
             known=stop.known,
-            garbled=trader.garbled,
+            **({"garbled": trader.garbled} if trader.garbled else {}),
         )
         return trader, stop, reason
 
@@ -400,8 +406,11 @@ class Guardian:
         self._outlet.shown = shown
         if shown.mode is not self._mode:
             was = self._mode.value if self._mode is not None else None
-            why = [fault.fault for fault in shown.faults]
-            self._outlet.event("info", "mode", mode=shown.mode.value, was=was, faults=why)
+            because = why_stopped(shown)
+            why: dict[str, object] = {"reason": because} if because else {}
+            if words := faults_in_words(shown):
+                why["faults"] = words
+            self._outlet.event("info", "mode", mode=shown.mode.value, was=was, **why)
             self._mode = shown.mode
 
     def _tell_of(self, trader: Trader) -> None:
@@ -417,8 +426,8 @@ class Guardian:
             number=decision.number,
             target=decision.target,
             order=decision.order,
-            note=decision.note,
             allow_trade=state.allow_trade,
+            **({"note": decision.note} if decision.note else {}),
         )
 
     def _written_by_trader(self) -> LastStop | None:
