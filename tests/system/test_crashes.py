@@ -21,7 +21,7 @@ def left_behind(seat: Seat) -> str:
 def test_a_killed_trader_is_started_again_and_first_cancels_what_it_left(
     bot: Bot, seat: Seat
 ) -> None:
-    bot.start("up", *FREE, *RESTING, "orders.style=limit", seat=seat)
+    bot.start("up", *FREE, *SHORT, *TRADING, seat=seat)
     bot.until(lambda: bot.fills())
     os.kill(bot.run_file()["trader_pid"], signal.SIGKILL)
     left = left_behind(seat)
