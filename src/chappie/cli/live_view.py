@@ -41,7 +41,11 @@ class Terminal:
         self._shown = shown
         size = self._console.size
         drawn = picture(
-            shown, size.width, size.height, self._tail, "Ctrl-C ends the trader and everything"
+            shown,
+            size.width,
+            size.height,
+            self._tail,
+            "Ctrl-C cancels our orders and ends everything",
         )
         with _gone_when_lost():
             self._live.update(drawn, refresh=True)

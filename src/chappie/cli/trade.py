@@ -24,8 +24,6 @@ from chappie.model.config import Config, ConfigError
 from chappie.model.faults import StopReason
 from chappie.venues.registry import VENUES
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
 
 class _AskedToStop(BaseException):
     """A signal came before there was a loop to take it."""
@@ -39,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until the one stop and return its code; a configuration that cannot run is 64."""
     log = Log()
     try:
-        for number in _SIGNALS:
+        for number in live_run.signals_to_obey():
             signal.signal(number, _asked)
         stop = _run(args, log)
     except ConfigProblem as problem:

@@ -231,7 +231,7 @@ def _budget(shown: Shown) -> RenderableType:
         _row("available", money(shown.account.available, shown.account.currency)),
         _row("fees", money(shown.account.fees, shown.account.currency)),
         _row("fills", number(shown.account.fills)),
-        _row("would-be", f"{shown.would_be_orders:,} orders"),
+        _row("would-be", f"{shown.would_be_orders:,} so far"),
     ]
     return Group(*lines)
 
