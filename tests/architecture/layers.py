@@ -25,7 +25,9 @@ JOURNAL = "chappie.journal"
 SIMVENUE = "chappie.simvenue"
 SIMVENUE_SERVER = "chappie.simvenue.server"
 LIVE = "chappie.live"
+RESTARTS = "chappie.guardian.restarts"
 GUARDIAN = "chappie.guardian"
+SIMULATION = "chappie.simulation"
 CLI = "chappie.cli"
 
 # From the bottom up. A module belongs to the layer with the longest package name that fits it.
@@ -48,9 +50,16 @@ LAYERS = (
         (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL),
         ("msgspec", "aiohttp", "picows", "yarl"),
     ),
+    # Pure: when a stopped trader is started again. The simulated supervisor asks it too.
+    Layer(RESTARTS, (MODEL,), ("msgspec",)),
+    Layer(
+        SIMULATION,
+        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, SIMVENUE, RESTARTS),
+        ("msgspec",),
+    ),
     Layer(
         GUARDIAN,
-        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, LIVE, SIMVENUE),
+        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, LIVE, SIMVENUE, RESTARTS),
         ("msgspec", "aiohttp", "apprise", "yarl"),
     ),
     Layer(
@@ -66,6 +75,8 @@ LAYERS = (
             LIVE,
             SIMVENUE,
             SIMVENUE_SERVER,
+            SIMULATION,
+            RESTARTS,
             GUARDIAN,
         ),
         ("msgspec", "rich"),

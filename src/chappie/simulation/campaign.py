@@ -1,0 +1,1 @@
+"""Many seeds over many cores, and the report."""
