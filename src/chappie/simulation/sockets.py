@@ -190,6 +190,15 @@ class Sockets:
             self._process.deliver(StreamClosed(conn, 1006, "the connection broke"))
         return bool(conns)
 
+    def go_dark(self) -> None:
+        """Nothing travels any more, and neither side is told (the machine sleeps, the power is
+        off); what the venue sent before still lies in our buffers.
+        """
+        for number, (own, _) in list(self._under_way.items()):
+            self._under_way[number] = own, Trip(None, None)
+        for line in self._lines.values():
+            line.dead = True
+
     def _leave_line(self, conn: int) -> None:
         """Our end is closed; the venue's hears of it, late where the connection is dead."""
         line = self._lines.pop(conn, None)

@@ -70,6 +70,7 @@ class World:
         contract: Contract | None = None,
         seed: int = 1,
         watch: Watch | None = None,
+        begin_ns: int = T0,
     ) -> None:
         self.config = config
         self.policy = policy
@@ -78,21 +79,20 @@ class World:
         self.network = network or Network()
         self.watch = watch or Watch()
         self.disk = Disk()
-        self.now_ns = T0
+        self.now_ns = begin_ns
+        # When the machine's own clock stood at zero.
+        self.boot_ns = begin_ns - SECOND_NS
         # What the machine's wall clock is wrong by.
         self.wall_offset_ns = 0
-        self.exchange = Exchange(T0, market, contract=contract, seed=seed)
+        self.exchange = Exchange(begin_ns, market, contract=contract, seed=seed)
         options = VenueOptions(accounts=tuple(accounts), limits=limits or Limits(), seed=seed)
-        self.venue = Venue(T0, self.exchange, options)
+        self.venue = Venue(begin_ns, self.exchange, options)
         self.process: Process | None = None
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._asked: dict[int, Effect] = {}
 
     # --- time
-
-    boot_ns = T0 - SECOND_NS
-    """When the machine's own clock stood at zero."""
 
     def at(self) -> At:
         """What the machine's clocks show."""
