@@ -148,6 +148,7 @@ class Night(World):
         process = self.process
         if process is not None:
             process.doom, process.doomed_amid_order = None, False
+            process.hangs_until_ns = min(process.hangs_until_ns, self.now_ns)
         self.hand.trade_back()
         self.supervisor.hurry()
 
