@@ -37,6 +37,7 @@ INVARIANTS: dict[str, str] = {
     "switch_armed": "no order is sent unless the switch at the venue outlasts its expiry",
     "market_fresh": "no order is sent on a market that was silent for longer than the soft stop",
     "position_limit": "no order is sent that could take our position past `max_position`",
+    "position_true": "no order is sent long after somebody else moved the position",
     "fills_in_time": "no order is sent while a fill older than promise 5 allows is not booked",
     "foreign_untouched": "no request of ours touches an order without our prefix",
     "owned": "a working order of ours has an owner: a trader, a start that is due, or the switch",
@@ -76,6 +77,8 @@ class Truth:
         self.payments: list[dict[str, Any]] = []
         self.our_qty = 0
         self.hand_qty = 0
+        # Since when another hand has been holding something.
+        self.hand_since_ns: int | None = None
 
     def read(self) -> None:
         """Take in what was executed since the last look."""
@@ -92,7 +95,11 @@ class Truth:
         elif row["execType"] in _BOOKED_KINDS:
             signed = row["lastQty"] if row["side"] == "Buy" else -row["lastQty"]
             if str(row.get("clOrdID") or "").startswith(PREFIX):
+                if not self.hand_qty:
+                    self.hand_since_ns = self._night.now_ns
                 self.hand_qty += signed
+                if not self.hand_qty:
+                    self.hand_since_ns = None
             else:
                 self.our_qty += signed
                 self.fills.append((self._night.now_ns, row))
@@ -139,6 +146,11 @@ class Witness(Watch):
         self._epoch = 0
         self._market_ns = 0
         self._count_working = -1
+        reconcile, orders = night.config.reconcile, night.config.orders
+        # Promise 5: so long a fill, or a position that moved, may stay unknown to a trading bot.
+        self._read_within_ns = seconds_ns(
+            reconcile.every_s + reconcile.grace_s + orders.ack_timeout_s
+        )
 
     @property
     def hand_qty(self) -> int:
@@ -259,6 +271,9 @@ class Witness(Watch):
         if silent_ns > seconds_ns(config.feed.soft_stop_after_s + config.feed.check_every_s):
             self._broken("market_fresh", f"{name} after {silent_ns / SECOND_NS:.1f} s of silence")
         self._check_limit(name, order.side, order.qty, order.reduce_only)
+        since_ns = max(self.truth.hand_since_ns or now_ns, night.lies_until_ns)
+        if now_ns - since_ns > self._read_within_ns:
+            self._broken("position_true", f"{name} while another hand holds {self.hand_qty}")
         self._check_fills(process, name)
         self._unknown[name] = _Sent(
             order.side,
@@ -285,12 +300,9 @@ class Witness(Watch):
     def _check_fills(self, process: Process, name: str) -> None:
         """Promise 5, counted from the fill or from the last read that lied."""
         night = self._night
-        reconcile = night.config.reconcile
-        bound_s = reconcile.every_s + reconcile.grace_s + night.config.orders.ack_timeout_s
         ledger = process.core.desk.account.ledger
-        since_ns = max(night.lies_until_ns, 0)
         for when_ns, row in reversed(self.truth.fills):
-            late = night.now_ns - max(when_ns, since_ns) > seconds_ns(bound_s)
+            late = night.now_ns - max(when_ns, night.lies_until_ns) > self._read_within_ns
             if late and not ledger.knows(row["execID"]):
                 words = f"{name} while {row['execID']} of {row['clOrdID']} is not booked"
                 self._broken("fills_in_time", words)

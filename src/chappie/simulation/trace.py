@@ -1,8 +1,10 @@
 """The trace of a night: events, faults and commands in the order in which they happened."""
 
+import json
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from chappie.model.commands import (
     CloseStream,
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 _KEPT = 120
 _WIDE = 240
+_ROWS_MAX = 6
+# What of a row tells the story.
+_COLUMNS = (
+    "clOrdID", "ordStatus", "leavesQty", "cumQty", "execType", "execID", "lastQty", "currentQty",
+    "now", "cancelTime", "error",
+)  # fmt: skip
 _MARKET = (b'{"table":"quote"', b'{"table":"orderBook', b'{"table":"trade"', b'{"table":"instr')
 
 
@@ -62,14 +70,13 @@ def _words(what: Event | Command | str) -> str:
     match what:
         case str():
             return f"*** {what}"
-        case SendOrder():
-            return f"-> {what.request_id} {what.call.method} {what.call.path} {what.call.body!r}"
-        case SendCall():
-            return f"-> {what.request_id} {what.call.method} {what.call.path} {what.call.body!r}"
+        case SendOrder() | SendCall():
+            call = what.call
+            return f"-> {what.request_id} {call.method} {unquote(call.path)} {call.body.decode()}"
         case Answered():
-            return f"<- {what.request_id} {what.status} {what.body!r}"
+            return f"<- {what.request_id} {what.status} {_json_words(what.body)}"
         case FrameReceived():
-            return f"<~ {what.payload!r}"
+            return f"<~ {_json_words(what.payload)}"
         case Log():
             if what.level == "debug":
                 return ""
@@ -77,3 +84,22 @@ def _words(what: Event | Command | str) -> str:
         case OpenStream() | CloseStream() | Stop():
             return f"-> {what}"
     return "" if type(what).__name__ in ("Keep", "AskPolicy", "SendFrame") else f"<- {what}"
+
+
+def _json_words(text: bytes) -> str:
+    """A message of the venue, cut down to the columns that tell the story."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return repr(text)
+    if isinstance(message, dict) and "table" in message:
+        return f"{message['table']} {message['action']} {_rows_words(message.get('data', []))}"
+    return _rows_words(message if isinstance(message, list) else [message])
+
+
+def _rows_words(rows: list[Any]) -> str:
+    told = []
+    for row in rows[:_ROWS_MAX]:
+        told.append(" ".join(f"{name}={row[name]}" for name in _COLUMNS if name in row))
+    more = f" and {len(rows) - _ROWS_MAX} more" if len(rows) > _ROWS_MAX else ""
+    return f"[{'; '.join(told)}]{more}"
