@@ -14,7 +14,9 @@ _STYLES = ("post_only", "limit", "market")
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A night. ``pace_s`` is the mean time between two strikes."""
+    """A night. ``pace_s`` is the mean time between two strikes; without a ``guardian`` the trader
+    runs alone under another supervisor, which starts it again at once.
+    """
 
     seed: int
     config: Config
@@ -25,6 +27,7 @@ class Scenario(msgspec.Struct, frozen=True):
     per_minute: int
     delay_ms: float
     before_funding_s: int
+    guardian: bool
     kinds: tuple[str, ...]
     pace_s: float
 
@@ -57,6 +60,7 @@ def scenario(seed: int) -> Scenario:
         tick_cents=chance.choice((10, 50)),
         per_minute=chance.choice((120, 300)),
         delay_ms=chance.choice((2.0, 10.0, 60.0)),
+        guardian=chance.random() < 0.6,
         before_funding_s=chance.randint(20, 900),
         kinds=kinds or (chance.choice(KINDS).name,),
         pace_s=chance.choice((5.0, 12.0, 30.0)),

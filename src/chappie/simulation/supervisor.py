@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A person looks after the bot this long after it stayed down, in seconds.
 _PERSON_S = (10, 60)
 _BOOT_S = (5, 60)
+# Another supervisor than ours starts the trader again this soon, knowing nothing of fences.
+_AT_ONCE_S = (0.05, 1.0)
 # The rules know no back-off this long: what is due later than this is due to a bug of ours.
 _START_WITHIN_S = 120.0
 _BUGS = (StopReason.INVARIANT_VIOLATED, StopReason.INTERNAL_ERROR)
@@ -55,6 +57,9 @@ class Supervisor:
         night.note(f"ended: {word}: {end.detail}")
         if end.reason in _BUGS:
             night.violated("no_bug", f"{word}: {end.detail}")
+            return
+        if not night.plan.guardian and end.reason.restarts:
+            self._start_in(self._chance.uniform(*_AT_ONCE_S))
             return
         now_s = night.now_ns / SECOND_NS
         orders = night.config.orders
