@@ -14,6 +14,7 @@ from chappie.core.core import Core
 from chappie.model.commands import Command, Keep, SendCall, SendOrder
 from chappie.model.enums import Side
 from chappie.model.events import Answered, Event, FrameReceived, Unanswered
+from chappie.model.faults import Fault
 from chappie.model.records import Fill, FundingPaid, Intent
 from chappie.model.units import SECOND_NS, At, seconds_ns
 from chappie.simulation.hand import ACCOUNT, PREFIX
@@ -129,7 +130,7 @@ def knows(core: Core, order: Order) -> bool:
     believed = core.desk.account.blotter.get(order.cl_ord_id)
     if believed is not None and believed.is_live:
         return True
-    return order.order_id in core.desk.leftovers
+    return core.faults.has(Fault.LEFTOVER_ORDERS)
 
 
 class Witness(Watch):
