@@ -80,6 +80,7 @@ class Desk:
         self.account = Account()
         self.switch = Switch(config.dead_man)
         self.margin_due = True
+        self._leftovers: list[str] = []
         # Between the end of an order and the next one.
         self.pause = Pace(_PAUSE_NS, _PAUSE_MAX_NS)
         # By clOrdID, of live orders: between two queries, and between two cancels.
@@ -340,10 +341,14 @@ class Desk:
     def judge(self, at: At) -> None:
         """Orders of ours that nobody wants are cancelled before any new order (O13)."""
         found = [order.said.order_id for order in self.account.orphans if order.said is not None]
+        new = [order_id for order_id in found if order_id not in self._leftovers]
+        self._leftovers = found
         if not found:
             self._faults.clear(Fault.LEFTOVER_ORDERS)
-        elif self._faults.raise_(Fault.LEFTOVER_ORDERS, at, f"{len(found)} orders that work"):
-            self._outbox.log("warning", "leftover_orders", orderID=found)
+            return
+        self._faults.raise_(Fault.LEFTOVER_ORDERS, at, f"{len(found)} orders that work")
+        if new:
+            self._outbox.log("warning", "leftover_orders", orderID=new)
 
     # --- repair
 
