@@ -292,6 +292,18 @@ def test_an_order_of_a_newer_epoch_stops_this_process_and_is_left_alone(seen_by:
     assert b'{"timeout":0}' not in [c.body for c in rig.calls("POST")], "the switch is its own now"
 
 
+def test_an_order_of_our_name_that_is_not_what_we_asked_for_is_a_twins() -> None:
+    rig = restarted()
+    rig.wait(2, rig.quote)
+    (order,) = rig.orders_sent
+    rig.refuse(order, 400, "Duplicate clOrdID")
+    rig.orders = [order_row(named(order), "New", side="Sell")]
+    rig.wait(4, rig.quote)
+    assert rig.stop is not None
+    assert rig.stop.reason == "not_alone"
+    assert len(rig.orders_sent) == 1
+
+
 def test_a_start_beside_an_instance_of_a_newer_epoch_sends_nothing() -> None:
     rig = Rig(trading(), epoch=2)
     rig.orders = [order_row(NEWER, "New")]
@@ -319,3 +331,12 @@ def test_a_start_after_an_adjustment_trades_on_from_the_accepted_position() -> N
     assert rig.core.desk.account.ledger.qty == 300
     (order,) = rig.orders_sent
     assert order.order.value.qty == 100
+
+
+def test_every_orphan_is_told_once_however_late_it_is_found() -> None:
+    rig = restarted()
+    rig.wait(1, rig.quote)
+    for name in (OLD, "chp-test-1-2", OLD):
+        rig.say("order", "insert", order_row(name, "New"))
+    told = [line.fields["orderID"] for line in rig.said("leftover_orders")]
+    assert told == [[f"venue-{OLD}"], ["venue-chp-test-1-2"]]
