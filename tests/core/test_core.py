@@ -220,7 +220,8 @@ def test_a_word_that_is_older_than_what_is_known_changes_nothing() -> None:
     rig.say("order", "insert", order_row(name, "Filled", cum=100))
     rig.answer(order, order_row(name, "New"))
     assert rig.core.desk.account.expected_qty == 100
-    (known,) = rig.core.desk.account.blotter.all()
+    known = rig.core.desk.account.blotter.get(name)
+    assert known is not None
     assert known.status == "Filled"
 
 

@@ -157,11 +157,10 @@ class Situation(msgspec.Struct):
                 o.status,
                 o.request and o.request.kind,
                 o.orphan,
-                account.unbooked(o),
+                o.booked_qty,
                 account.ledger.booked(o.asked.cl_ord_id),
             )
-            for o in account.blotter.all()
-            if o.is_live or account.unbooked(o)
+            for o in account.blotter.unsettled()
         ]
         return account.machine.state, account.ledger.qty, tuple(live)
 
@@ -187,9 +186,8 @@ def ways(now: Situation) -> Iterator[tuple[str, Situation]]:
             assert mine is not None
             after.account.put(cancelling(mine, CANCEL), 1)
             yield "withdrew", after
-    for order in account.blotter.all():
-        if order.is_live or account.unbooked(order):
-            yield from _by_the_venue(now, order)
+    for order in account.blotter.unsettled():
+        yield from _by_the_venue(now, order)
     if account.ledger.qty:
         after = copy.deepcopy(now)
         side = Side.SELL if account.ledger.qty > 0 else Side.BUY

@@ -194,7 +194,9 @@ def test_the_last_execution_ends_the_order() -> None:
 
 def test_an_execution_that_the_order_table_knew_changes_nothing() -> None:
     value = after(said(S.PARTIALLY_FILLED, 200))
-    assert executed(value, "venue-1", 100, 9) == value
+    booked = executed(value, "venue-1", 100, 9)
+    assert booked == msgspec.structs.replace(value, booked_qty=100)
+    assert booked.unbooked_qty == 100
 
 
 @given(

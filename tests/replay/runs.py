@@ -64,6 +64,7 @@ def record(
         written.append(entry)
         if journal is not None:
             journal.append(*entry)
+            journal.flush(entry[0])
 
     for number, event in enumerate(events, start=1):
         append((at(number), event))

@@ -4,6 +4,8 @@ The *expected* position is the ledger's plus what the venue already called fille
 execution has not arrived: tables are not ordered among each other (protocol section 6).
 """
 
+import msgspec
+
 from chappie.core.blotter import Blotter, Naming
 from chappie.core.ledger import Ledger
 from chappie.core.orders import Order, executed, told
@@ -44,7 +46,7 @@ class Account:
         self.whole_until_ns = recovered.whole_until_ns
         self._from_ns, self._asked = recovered.from_ns, recovered.asked
         for order in recovered.orders:
-            self.blotter.put(order)
+            self._keep(order)
 
     def owns(self, fill: Fill) -> bool:
         """Whether a fill changes the position that this ledger explains.
@@ -85,8 +87,15 @@ class Account:
     def put(self, order: Order, now_ns: int) -> None:
         """A new value of one of our orders, by our own doing."""
         before = self.blotter.get(order.asked.cl_ord_id)
-        self.blotter.put(order)
+        self._keep(order)
         self._followed(before, order, now_ns)
+
+    def _keep(self, order: Order) -> None:
+        if order.asked.cl_ord_id not in self.blotter:
+            # A leftover of a dead run, or one that was forgotten: its fills may be booked.
+            booked = self.ledger.booked(order.asked.cl_ord_id)
+            order = msgspec.structs.replace(order, booked_qty=booked)
+        self.blotter.put(order)
 
     def _followed(self, before: Order | None, order: Order, now_ns: int) -> None:
         if not order.is_live and (before is None or before.is_live):
@@ -128,13 +137,9 @@ class Account:
     def expected_qty(self) -> Contracts:
         """Contracts held, fills included whose execution is still on its way."""
         missing = 0
-        for order in self.blotter.all():
-            missing += order.asked.side.sign * self.unbooked(order)
+        for order in self.blotter.unsettled():
+            missing += order.asked.side.sign * order.unbooked_qty
         return Contracts(self.ledger.qty + missing)
-
-    def unbooked(self, order: Order) -> int:
-        """Contracts of an order that the venue called filled and the ledger does not have."""
-        return max(0, order.cum_qty - self.ledger.booked(order.asked.cl_ord_id))
 
     def idle_since(self, moment_ns: int) -> bool:
         """A reconciliation begun after a moment, and after the last order ended, found none of
@@ -145,7 +150,7 @@ class Account:
 
     @property
     def fills_missing(self) -> bool:
-        return any(self.unbooked(order) for order in self.blotter.all())
+        return any(order.unbooked_qty for order in self.blotter.unsettled())
 
     @property
     def orphans(self) -> list[Order]:

@@ -53,6 +53,8 @@ class Blotter:
 
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
+        # Those of them that anything is open about: looked through at every step.
+        self._unsettled: dict[str, Order] = {}
 
     def __contains__(self, cl_ord_id: object) -> bool:
         return cl_ord_id in self._orders
@@ -62,7 +64,12 @@ class Blotter:
 
     def put(self, order: Order) -> None:
         """A new value of an order."""
-        self._orders[order.asked.cl_ord_id] = order
+        name = order.asked.cl_ord_id
+        self._orders[name] = order
+        if order.is_settled:
+            self._unsettled.pop(name, None)
+        else:
+            self._unsettled[name] = order
         if len(self._orders) > 2 * _KEPT_ENDED:
             self._forget_ended()
 
@@ -72,10 +79,11 @@ class Blotter:
         return None if name is None else self._orders.get(name)
 
     def live(self) -> list[Order]:
-        return [order for order in self._orders.values() if order.is_live]
+        return [order for order in self._unsettled.values() if order.is_live]
 
-    def all(self) -> list[Order]:
-        return list(self._orders.values())
+    def unsettled(self) -> list[Order]:
+        """Live ones, and those whose executions are still on their way."""
+        return list(self._unsettled.values())
 
     def live_worst(self, side: Side) -> int:
         """Contracts of one side that may still fill, at worst."""
@@ -88,7 +96,7 @@ class Blotter:
         return None
 
     def _forget_ended(self) -> None:
-        ended = [name for name, order in self._orders.items() if not order.is_live]
+        ended = [name for name in self._orders if name not in self._unsettled]
         for name in ended[:-_KEPT_ENDED]:
             del self._orders[name]
 

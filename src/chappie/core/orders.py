@@ -57,6 +57,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     orphan: bool = False
     # Since when a query finds nothing of it; None once the venue spoke of it again.
     absent_since_ns: int | None = None
+    # Contracts of it that are in the ledger.
+    booked_qty: int = 0
 
     @property
     def is_live(self) -> bool:
@@ -67,6 +69,16 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     def cum_qty(self) -> int:
         """Contracts that the venue said are filled."""
         return 0 if self.said is None else self.said.cum_qty
+
+    @property
+    def unbooked_qty(self) -> int:
+        """Contracts that the venue called filled and the ledger does not have."""
+        return max(0, self.cum_qty - self.booked_qty)
+
+    @property
+    def is_settled(self) -> bool:
+        """It is over, and all of it is in the ledger: nothing about it is open any more."""
+        return not self.is_live and self.unbooked_qty == 0
 
     @property
     def leaves_worst(self) -> int:
@@ -195,6 +207,7 @@ def executed(order: Order, order_id: str, booked: int, now_ns: int) -> Order:
     """``booked`` contracts of the order are in the ledger: an execution is the venue's word too,
     and it may come before the order table says the same.
     """
+    order = msgspec.structs.replace(order, booked_qty=booked)
     if order.cum_qty >= booked:
         return order
     said = order.said

@@ -130,7 +130,10 @@ class Trading:
         )
 
     def _ask(self, at: At) -> None:
-        self._next_ns = max(self._next_ns + self._period_ns, at.now_ns + self._period_ns // 2)
+        # Periods count from the first question after a gap; one that was asked late moves no other,
+        # and two are never closer than half a period.
+        due_ns = self._next_ns or at.now_ns
+        self._next_ns = max(due_ns + self._period_ns, at.now_ns + self._period_ns // 2)
         self.asked += 1
         self._awaited = self.asked
         view = self._market.view(at, self._account, self._config.bot.max_position)
