@@ -53,7 +53,6 @@ def test_a_disarm_that_is_late_does_not_undo_a_later_arming() -> None:
         assert switch_ns(world) is not None or not believed
 
 
-@pytest.mark.xfail(strict=True, reason="a start does not wait for what the dead run asked for")
 def test_what_a_dead_run_asked_for_is_settled_before_anything_new_is_sent() -> None:
     """Seed 8. The process dies as its order leaves, and is started again at once; the order
     arrives two seconds later.

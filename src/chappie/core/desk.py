@@ -365,9 +365,12 @@ class Desk:
             self.ask(at, order.asked.cl_ord_id)
 
     def ask(self, at: At, cl_ord_id: str) -> None:
-        """A targeted query, one read at a time, none while the venue asked us to wait."""
+        """A targeted query, one read at a time, none while the venue asked us to wait, nor before
+        the instrument's terms are known: without them its prices mean nothing.
+        """
         due_ns = max(self._ask_after_ns.get(cl_ord_id, 0), self._budget.shut_until_ns)
-        if self._requests.any_for(ForRead) or at.now_ns < due_ns:
+        unread = self._market.instrument is None
+        if unread or self._requests.any_for(ForRead) or at.now_ns < due_ns:
             return
         self._ask_after_ns[cl_ord_id] = at.now_ns + _ASK_AGAIN_NS
         self._requests.read(at, Read.ORDER, self._dialect.read_order(cl_ord_id), name=cl_ord_id)

@@ -127,9 +127,7 @@ def live(core: Core) -> dict[str, int]:
 def knows(core: Core, order: Order) -> bool:
     """Whether the core believes that an order of ours works, of this run or of an older one."""
     believed = core.desk.account.blotter.get(order.cl_ord_id)
-    if believed is not None and believed.is_live:
-        return True
-    return order.order_id in core.desk.leftovers
+    return believed is not None and believed.is_live
 
 
 class Witness(Watch):
