@@ -348,15 +348,15 @@ class Desk:
     def repair(self, at: At, healthy: bool) -> None:
         """Ask about the unknown, cancel what must not rest, keep the switch."""
         self.ask_about_doubts(at)
-        self.cancel(at, self._free(self.account.orphans), "nobody wants it any more")
+        self.cancel(at, self.free(self.account.orphans), "nobody wants it any more")
         if self._faults.wants_withdrawal:
             self.cancel(
-                at, self._free(self.account.blotter.live()), "a fault allows no resting order"
+                at, self.free(self.account.blotter.live()), "a fault allows no resting order"
             )
         self._keep_switch(at, healthy)
 
     @staticmethod
-    def _free(orders: list[Order]) -> list[Order]:
+    def free(orders: list[Order]) -> list[Order]:
         """Those about which nothing is under way: one action in flight per order (O11)."""
         return [order for order in orders if order.request is None]
 
