@@ -14,6 +14,7 @@ from chappie.core.budget import Budget
 from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults
 from chappie.core.outbox import Outbox
+from chappie.core.pacing import Pace
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
@@ -26,8 +27,8 @@ from chappie.venues.interface import Dialect
 
 # Fills are read again this far back: the venue's history may lag behind its streams.
 _OVERLAP_NS = 60 * SECOND_NS
-# No round begins sooner than this after another; twice as long with every one in a row that
-# failed or disagreed, up to the usual pause: the request budget is not ours alone to spend.
+# No round begins sooner than this after another; longer with every one in a row that failed or
+# disagreed, up to the usual pause: the request budget is not ours alone to spend.
 _AGAIN_NS = SECOND_NS
 
 
@@ -74,8 +75,7 @@ class Reconciler:
         self._round: Round | None = None
         self._count = 0
         self._due_ns = 0
-        self._not_before_ns = 0
-        self._unclean = 0
+        self._pace = Pace(_AGAIN_NS, max(_AGAIN_NS, self._every_ns))
         self._began_ns = 0
         self._clean_ns: int | None = None
         self._since_wall_ns = 0
@@ -130,7 +130,7 @@ class Reconciler:
     def _wait_no_more(self, at: At) -> None:
         """The pause after a round is for rounds that were not clean."""
         if self._round is None and self.last_was_clean:
-            self._not_before_ns = at.now_ns
+            self._pace.release()
 
     def disconnected(self, at: At) -> None:
         """The streams are gone, and with them what they said of the position."""
@@ -213,7 +213,8 @@ class Reconciler:
         """What kept the last round from being clean is gone: the next one need not wait."""
         before, self._orphans = self._orphans, len(self._account.orphans)
         if before and not self._orphans:
-            self._unclean, self._not_before_ns = 0, at.now_ns
+            self._pace.settled()
+            self._pace.release()
             self.hasten(at)
 
     def _judge_missing_fills(self, at: At) -> None:
@@ -348,17 +349,19 @@ class Reconciler:
         self.last_wall_ns = at.wall_ns
         if clean:
             self._clean_ns = at.now_ns
-        again_ns = min(_AGAIN_NS << self._unclean, self._every_ns)
-        self._unclean = 0 if clean else min(self._unclean + 1, 10)
-        self._not_before_ns = at.now_ns + again_ns
-        self._due_ns = at.now_ns + (self._every_ns if clean else again_ns)
+        if clean:
+            self._pace.succeeded(at.now_ns)
+            self._due_ns = at.now_ns + self._every_ns
+        else:
+            self._pace.failed(at.now_ns)
+            self._due_ns = self._pace.until_ns
         self._round = None
 
     # --- repair
 
     def repair(self, at: At, synced: bool) -> None:
         """Begin the next round when it is due; a second one to agree with, once all is synced."""
-        due_ns = max(self._due_ns, self._not_before_ns)
+        due_ns = max(self._due_ns, self._pace.until_ns)
         if self._once and synced:
             due_ns = 0
         if self._round is not None or at.now_ns < max(due_ns, self._budget.shut_until_ns):
