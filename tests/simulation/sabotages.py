@@ -4,13 +4,12 @@ A row says what is broken, by which function, which invariants may catch it, and
 nights must hold for it to show. Nothing in the product knows of any of this.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from chappie.core import desk as desk_module
-from chappie.core.account import Account
 from chappie.core.blotter import Naming
 from chappie.core.core import Core
 from chappie.core.desk import Desk
@@ -26,9 +25,18 @@ from chappie.core.trading import Trading
 from chappie.model.commands import Command, Keep
 from chappie.model.config import Config
 from chappie.model.enums import Lane
+from chappie.model.events import Started
 from chappie.model.faults import Fault
 from chappie.model.records import Fill, Intent
-from chappie.model.reports import FillsRead, OrdersRead, PositionRead, PositionSaid, Read, Unknown
+from chappie.model.reports import (
+    FillsRead,
+    OrderSaid,
+    OrdersRead,
+    PositionRead,
+    PositionSaid,
+    Read,
+    Unknown,
+)
 from chappie.model.units import Contracts
 
 
@@ -65,12 +73,13 @@ def _no_fence(patch: Patch) -> None:
 
 
 def _no_boot_fence(patch: Patch) -> None:
-    true = Account.restore
+    true = Core._start
 
-    def restore(self: Account, kept: Sequence[Any], *rest: Any) -> Any:
-        return true(self, tuple(one for one in kept if not isinstance(one, Intent)), *rest)
+    def start(self: Core, at: Any, event: Started) -> None:
+        kept = tuple(one for one in event.kept if not isinstance(one, Intent))
+        true(self, at, msgspec.structs.replace(event, kept=kept))
 
-    patch(Account, "restore", restore)
+    patch(Core, "_start", start)
 
 
 def _optimistic_cancel(patch: Patch) -> None:
@@ -81,19 +90,26 @@ def _optimistic_cancel(patch: Patch) -> None:
 
 
 def _leftovers_ignored(patch: Patch) -> None:
-    true = Reconciler._compare_orders
+    _no_boot_fence(patch)
+    true_read, true_said = Core._read_settled, Desk.order_said
 
-    def compare(self: Any, at: Any, read: OrdersRead, began_ns: int) -> bool:
-        naming, blotter = self._account.naming, self._account.blotter
-        rows = tuple(
-            row
-            for row in read.orders
-            if row.cl_ord_id in blotter or not naming.is_ours(row.cl_ord_id)
-        )
-        return true(self, at, msgspec.structs.replace(read, orders=rows), began_ns)
+    def unknown(desk: Desk, row: OrderSaid) -> bool:
+        naming = desk.account.naming
+        assert naming is not None
+        return naming.is_ours(row.cl_ord_id) and row.cl_ord_id not in desk.account.blotter
 
-    patch(Reconciler, "_compare_orders", compare)
-    patch(Desk, "leftover", lambda self, at, order_ids: None)
+    def settled(self: Core, at: Any, purpose: ForRead, outcome: Any) -> None:
+        if isinstance(outcome, OrdersRead):
+            rows = tuple(row for row in outcome.orders if not unknown(self.desk, row))
+            outcome = msgspec.structs.replace(outcome, orders=rows)
+        true_read(self, at, purpose, outcome)
+
+    def said(self: Desk, at: Any, row: OrderSaid) -> None:
+        if not unknown(self, row):
+            true_said(self, at, row)
+
+    patch(Core, "_read_settled", settled)
+    patch(Desk, "order_said", said)
 
 
 def _duplicate_fills_booked(patch: Patch) -> None:
@@ -157,11 +173,13 @@ def _intent_after_sending(patch: Patch) -> None:
 
 def _foreign_orders_adopted(patch: Patch) -> None:
     patch(Naming, "is_ours", lambda self, cl_ord_id: True)
+    if hasattr(Naming, "is_of_another_instance"):
+        patch(Naming, "is_of_another_instance", lambda self, cl_ord_id: False)
 
 
 def _position_never_compared(patch: Patch) -> None:
-    patch(Reconciler, "_positions_differ", lambda self, at, held: None)
-    patch(Reconciler, "_judge_stream_position", lambda self, at: None)
+    patch(Reconciler, "_positions_differ", lambda self, *rest: None)
+    patch(Reconciler, "_judge_stream_position", lambda self, *rest: None)
 
 
 def _fills_from_the_stream_only(patch: Patch) -> None:
@@ -200,15 +218,16 @@ def _limit_ignored(patch: Patch) -> None:
     patch(Trading, "__init__", without)
 
 
-def _names_by_chance(patch: Patch) -> None:
-    """A global counter: what a replay cannot know."""
+def _commands_by_chance(patch: Patch) -> None:
+    """A counter that outlives the process: what a replay cannot know."""
+    true = Outbox.log
     count = [0]
 
-    def following(self: Any) -> str:
+    def log(self: Outbox, level: str, event: str, **fields: object) -> None:
         count[0] += 1
-        return f"{self._run}{count[0]:x}"
+        true(self, level, event, **fields, line=count[0])
 
-    patch(Naming, "next", following)
+    patch(Outbox, "log", log)
 
 
 def _trades_before_reconciling(patch: Patch) -> None:
@@ -222,8 +241,8 @@ def _trades_before_reconciling(patch: Patch) -> None:
         }
 
     patch(Core, "_start", start)
-    patch(Reconciler, "doubt", lambda self, at, why: None)
-    patch(Reconciler, "repair", lambda self, at: None)
+    patch(Reconciler, "doubt", lambda self, *rest, **more: None)
+    patch(Reconciler, "repair", lambda self, *rest: None)
 
 
 def _fault_never_cleared(patch: Patch) -> None:
@@ -339,13 +358,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "a market that fell silent is traded on",
         _silence_unnoticed,
         ("market_fresh",),
-        ("stream_half_open", "mute_all"),
+        ("stream_half_open", "stream_stall"),
     ),
     Sabotage(
         "names_without_epoch",
         "every run names its orders alike",
         _names_without_epoch,
-        ("name_once",),
+        ("name_once", "calm"),
         ("kill",),
     ),
     Sabotage(
@@ -356,9 +375,9 @@ SABOTAGES: tuple[Sabotage, ...] = (
         ("drop",),
     ),
     Sabotage(
-        "names_by_chance",
-        "an order's name depends on what is not in the journal",
-        _names_by_chance,
+        "commands_by_chance",
+        "a command depends on what is not in the journal",
+        _commands_by_chance,
         ("replay",),
         ("kill",),
     ),
