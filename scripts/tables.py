@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from chappie.core.gate import Denial  # noqa: E402  the path to it is set above
 from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
@@ -22,6 +22,8 @@ from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
+from scripts import order_tables  # noqa: E402
+from tests.simulation.sabotages import SABOTAGES  # noqa: E402
 
 _REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OPENING = re.compile(r"<!-- table: ")
@@ -64,11 +66,30 @@ _ANSWERS: tuple[tuple[int, str, bytes], ...] = (
 
 
 def error_outcomes() -> str:
-    rows = []
+    rows = [(str(status), said, f"`{kind}`") for status, said, kind in _proven()]
+    return _table(("status", "body", "outcome"), rows)
+
+
+def _proven() -> list[tuple[int, str, str]]:
+    """Each answer other than 200 with the outcome that the dialect makes of it."""
+    proven = []
     for status, said, text in _ANSWERS:
         body = b'{"error":{"message":"%s","name":"HTTPError"}}' % text if text else b"<html>"
-        rows.append((str(status), said, f"`{type(refusal(status, {}, body)).__name__}`"))
-    return _table(("status", "body", "outcome"), rows)
+        proven.append((status, said, type(refusal(status, {}, body)).__name__))
+    return proven
+
+
+def order_answers() -> str:
+    sources: dict[str, list[str]] = {
+        "OrderAnswered": ["200"],
+        "NeverSent": ["no byte left this machine"],
+    }
+    for status, _, kind in _proven():
+        known = sources.setdefault(kind, [])
+        if str(status) not in known:
+            known.append(str(status))
+    sources["Unknown"].append("no answer, or half of one")
+    return _table(*order_tables.answers(sources))
 
 
 def faults() -> str:
@@ -130,7 +151,25 @@ def invariants() -> str:
     return _table(("invariant", "what must hold"), rows)
 
 
+def sabotages() -> str:
+    rows = []
+    for one in SABOTAGES:
+        by = ", ".join(f"`{name}`" for name in one.caught_by)
+        if one.scene is not None:
+            # As a sentence: the name of a test is one.
+            by = one.scene.__name__.removeprefix("test_").replace("_", " ")
+        rows.append((f"`{one.name}`", one.what, by))
+    return _table(("break", "what is then so", "caught by the invariant, or the test"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "order-beliefs": lambda: _table(*order_tables.beliefs()),
+    "order-words": lambda: _table(*order_tables.words()),
+    "order-steps": lambda: _table(*order_tables.transitions()),
+    "order-diagram": order_tables.diagram,
+    "order-answers": order_answers,
+    "position-states": lambda: _table(*order_tables.position_states()),
+    "position-diagram": order_tables.position_diagram,
     "wire-refusals": wire_refusals,
     "outcomes": outcomes,
     "error-outcomes": error_outcomes,
@@ -139,6 +178,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stops": stops,
     "night-faults": night_faults,
     "invariants": invariants,
+    "sabotages": sabotages,
 }
 
 

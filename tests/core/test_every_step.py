@@ -12,73 +12,33 @@ import pytest
 from chappie.core.account import Account
 from chappie.core.blotter import Naming
 from chappie.core.executor import Place, Terms, Withdraw, plan
-from chappie.core.orders import (
-    Order,
-    Outstanding,
-    RequestKind,
-    absent,
-    cancelling,
-    doubted,
-    executed,
-    refused,
-    revived,
-    told,
-    vanished,
-)
+from chappie.core.orders import Order, absent, cancelling, doubted
 from chappie.core.position import PositionState, state_of
 from chappie.model.enums import OrdStatus, Side
 from chappie.model.units import Ticks
+from scripts.order_life import (
+    AFTER_NS,
+    CANCEL,
+    FENCE_NS,
+    LATER_NS,
+    QTY,
+    Standing,
+    Step,
+    Word,
+    every_step,
+    standing,
+)
 from tests.core.parts import asked, fill, said, sent
 
-QTY = 200
-FENCE_NS = 100
-BEFORE, AFTER, LATER = 50, 150, 250
-CANCEL = Outstanding(RequestKind.CANCEL, 2, 50, FENCE_NS)
-
-WORDS = [
-    said(status, cum, leaves)
-    for status in (*OrdStatus, None)
-    for cum in (None, 0, 100, 200)
-    for leaves in (None, 0, 300)
-]
-
-
-def steps(order: Order) -> Iterator[tuple[str, Order]]:
-    """Everything that can happen to an order, with the value that it leads to."""
-    for word in WORDS:
-        yield "word", told(order, word, AFTER)
-        if not order.is_live and word.ord_status is not None and not word.ord_status.is_terminal:
-            yield "listed", revived(order, word)
-    for booked in (100, 200):
-        yield "execution", executed(order, "venue-1", booked, AFTER)
-    yield "silence", doubted(order)
-    yield "refusal", refused(order, AFTER, "no")
-    for asked_ns in (BEFORE, AFTER, LATER):
-        yield f"absent at {asked_ns}", absent(order, asked_ns, asked_ns + 10)
-    if order.is_live and order.request is None:
-        yield "cancel", cancelling(order, CANCEL)
-    if order.is_live and order.said is not None and order.absent_since_ns is not None:
-        yield "vanished", vanished(order, AFTER)
-
-
-Step = tuple[str, Order, Order]
+Rule = Callable[[Word, Order, Order], bool]
 
 
 @pytest.fixture(scope="module")
 def every() -> list[Step]:
-    """Every step from every order that can be reached: how, before, after."""
-    first = sent(asked(qty=QTY), fence_ns=FENCE_NS)
-    found = {repr(first)}
-    queue = [first]
-    taken: list[Step] = []
-    while queue:
-        before = queue.pop()
-        for how, after in steps(before):
-            taken.append((how, before, after))
-            if repr(after) not in found:
-                found.add(repr(after))
-                queue.append(after)
-    return taken
+    return every_step()
+
+
+TOLD = (Word.WORKS, Word.OVER, Word.PART, Word.LAST)
 
 
 def is_over(order: Order) -> bool:
@@ -86,35 +46,36 @@ def is_over(order: Order) -> bool:
     return order.said is not None and order.said.ord_status.is_terminal
 
 
-Rule = Callable[[str, Order, Order], bool]
-
 RULES: dict[str, Rule] = {
     "filled contracts never shrink": lambda how, a, b: b.cum_qty >= a.cum_qty,
     "the dead live again only by the venue's word, as orphans": lambda how, a, b: (
         a.is_live
         or not b.is_live
-        or (b.orphan and (how == "listed" or (how in ("word", "execution") and not is_over(a))))
+        or (b.orphan and (how is Word.LISTED or (how in TOLD and not is_over(a))))
     ),
     "what the venue called ended lives again by a list alone": lambda how, a, b: (
-        not is_over(a) or not b.is_live or how == "listed"
+        not is_over(a) or not b.is_live or how is Word.LISTED
     ),
     "nothing but a word, a refusal or absence after the fence ends one": lambda how, a, b: (
         not a.is_live
         or b.is_live
-        or how in ("word", "execution", "refusal", "vanished")
-        or (how != f"absent at {BEFORE}" and a.absent_since_ns is not None)
+        or how in (*TOLD, Word.REFUSAL, Word.GONE)
+        or (how is not Word.ABSENT_EARLY and a.absent_since_ns is not None)
     ),
     "no refusal and no absence ends what the venue has spoken of": lambda how, a, b: (
-        not a.is_live or b.is_live or a.said is None or how in ("word", "execution", "vanished")
+        not a.is_live or b.is_live or a.said is None or how in (*TOLD, Word.GONE)
     ),
     "doubt ends by no time, only by an answer": lambda how, a, b: (
         not a.in_doubt
         or b.in_doubt
-        or how in ("word", "execution", "refusal", "vanished")
-        or (not b.is_live and how != f"absent at {BEFORE}")
+        or how in (*TOLD, Word.REFUSAL, Word.GONE)
+        or (not b.is_live and how is not Word.ABSENT_EARLY)
     ),
     "absence before the fence changes nothing": lambda how, a, b: (
-        how != f"absent at {BEFORE}" or a.request is None or a == b
+        how is not Word.ABSENT_EARLY or a.request is None or a == b
+    ),
+    "a word that it works ends an absence": lambda how, a, b: (
+        how is not Word.LISTED or b.absent_since_ns is None
     ),
     "an orphan stays one": lambda how, a, b: b.orphan or not a.orphan,
     "an ended order counts for nothing, a silent one for all": lambda how, a, b: (
@@ -127,17 +88,22 @@ RULES: dict[str, Rule] = {
 
 
 def test_enough_values_are_reached_to_mean_something(every: list[Step]) -> None:
-    orders = [after for _, _, after in every]
+    orders = [step.after for step in every]
     assert len(orders) > 30_000
     assert any(order.in_doubt and order.said is not None for order in orders)
     assert any(order.orphan and order.is_live for order in orders)
 
 
+def test_every_standing_is_reached_and_every_word_is_heard(every: list[Step]) -> None:
+    assert {standing(step.after) for step in every} == set(Standing)
+    assert {step.word for step in every} == set(Word)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_no_step_breaks(rule: str, every: list[Step]) -> None:
     holds = RULES[rule]
-    for how, before, after in every:
-        assert holds(how, before, after), f"{how}\n{before}\n{after}"
+    for step in every:
+        assert holds(step.word, step.before, step.after), step
 
 
 # --- the position, with our own steps and everything that the venue can do in between
@@ -217,7 +183,7 @@ def _by_the_venue(now: Situation, order: Order) -> Iterator[tuple[str, Situation
     after = copy.deepcopy(now)
     after.account.put(doubted(order), 1)
     yield f"{name} unanswered", after
-    gone = absent(absent(doubted(order), AFTER, AFTER), LATER, LATER)
+    gone = absent(absent(doubted(order), AFTER_NS, AFTER_NS), LATER_NS, LATER_NS)
     if not gone.is_live:
         after = copy.deepcopy(now)
         after.account.put(gone, 1)

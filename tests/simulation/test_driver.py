@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from chappie.model.commands import (
 from chappie.model.enums import Lane
 from chappie.model.events import Event, PolicyDecided, Started, StopAsked, Ticked
 from chappie.model.records import Stopped
-from chappie.model.units import At
+from chappie.model.units import SECOND_NS, At
 from chappie.model.view import View
 from chappie.simulation.process import Process
 from chappie.simulation.world import World
@@ -118,12 +119,22 @@ class _Zero:
         return 0
 
 
-class _Disk:
-    def __init__(self, diary: Diary, append: str) -> None:
-        self._append = getattr(diary, append)
+class _Journal:
+    def __init__(self, diary: Diary) -> None:
+        self._diary = diary
+        self._taken: list[object] = []
 
-    def append(self, *what: object) -> None:
-        self._append(what[-1])
+    def append(self, at: At, entry: object) -> None:
+        self._taken.append(entry)
+
+    def flush(self, at: At) -> None:
+        while self._taken:
+            self._diary.journal(self._taken.pop(0))
+
+
+class _Kept:
+    def __init__(self, diary: Diary) -> None:
+        self.append = diary.kept
 
 
 EVENTS: tuple[Event, ...] = (Started(1), Ticked(), Ticked(), Ticked(), Ticked(), Ticked())
@@ -131,14 +142,16 @@ EVENTS: tuple[Event, ...] = (Started(1), Ticked(), Ticked(), Ticked(), Ticked(),
 
 async def _live(diary: Diary) -> None:
     scribe = Scribe(diary)
+    moments = count(SECOND_NS, SECOND_NS)
     trader = Trader(
         core=diary,
-        journal=cast(Any, _Disk(diary, "journal")),
-        kept=cast(Any, _Disk(diary, "kept")),
+        journal=cast(Any, _Journal(diary)),
+        kept=cast(Any, _Kept(diary)),
         policy=scribe,
         log=cast(Any, scribe),
         watchdog=cast(Any, scribe),
-        clock=lambda: At(1, 1),
+        # No two events are so near to each other that they share a write.
+        clock=lambda: At(next(moments), 1),
         loop=asyncio.get_running_loop(),
         epoch=1,
         last_words=lambda ended, state: diary.note(f"ended {ended.reason.word}"),

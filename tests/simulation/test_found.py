@@ -1,7 +1,5 @@
 """What seeds found, told as scenarios that a person can follow."""
 
-import pytest
-
 from chappie.model.commands import SendOrder
 from chappie.model.units import MILLISECOND_NS, SECOND_NS
 from chappie.simulation.network import Network, Trip
@@ -34,7 +32,6 @@ def switch_ns(world: World) -> int | None:
     return world.exchange.pit.accounts[1].cancel_at_ns
 
 
-@pytest.mark.xfail(strict=True, reason="the core arms while a disarm may still arrive")
 def test_a_disarm_that_is_late_does_not_undo_a_later_arming() -> None:
     """Seeds 81 and 100. The connection of a disarm breaks, the disarm travels on; the next order
     arms the switch, and then the old disarm arrives.
@@ -53,7 +50,6 @@ def test_a_disarm_that_is_late_does_not_undo_a_later_arming() -> None:
         assert switch_ns(world) is not None or not believed
 
 
-@pytest.mark.xfail(strict=True, reason="a start does not wait for what the dead run asked for")
 def test_what_a_dead_run_asked_for_is_settled_before_anything_new_is_sent() -> None:
     """Seed 8. The process dies as its order leaves, and is started again at once; the order
     arrives two seconds later.
@@ -118,3 +114,18 @@ def test_one_stale_list_of_open_orders_does_not_bring_an_order_back_to_life() ->
     world.run(30)
     assert world.bot.end is None
     assert account.position.qty == 0
+
+
+def test_a_start_that_never_learns_the_instrument_stops_for_the_order_in_doubt() -> None:
+    """The dead run's order is in doubt and the instrument cannot be read. The stop cancels it all
+    the same, and the answer to that cancel comes before any terms are known.
+    """
+    world, trips = world_with(Target(100), "market")
+    trips.posts = [Trip(SOON_NS // 4, SOON_NS // 4), Trip(SOON_NS, None)]
+    assert world.run(20, lambda: any(isinstance(one, SendOrder) for _, one in world.bot.done))
+    dead = world.bot
+    dead.die()
+    world.arm("error_500", route="/instrument")
+    world.start(epoch=2, kept=dead.kept)
+    assert world.run_to_stop(60).reason == "order_unresolved"
+    assert world.sent("DELETE", "/order"), "a stop cancels what may work"

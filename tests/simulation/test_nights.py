@@ -12,13 +12,7 @@ from chappie.simulation.scenario import scenario
 
 SAMPLE = range(1, 25)
 # Seeds that once failed; what they found is a readable scenario in test_found.py.
-KEPT = (15, 48, 56, 81, 82, 100)
-# Bugs of the core that are known and told in test_found.py.
-FAILING = {
-    8: "a start does not wait for what the dead run asked for",
-    81: "the core arms while a disarm may still arrive",
-    100: "the core arms while a disarm may still arrive",
-}
+KEPT = (15, 48, 56, 81, 82, 100, 257)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +29,6 @@ def sample() -> dict[int, Result | Report]:
 def test_every_invariant_holds_all_night(seed: int, sample: dict[int, Result | Report]) -> None:
     result = sample[seed]
     assert isinstance(result, Result)
-    if seed in FAILING and result.violations:
-        pytest.xfail(FAILING[seed])
     assert result.violations == (), f"chappie simulate --replay {seed}"
 
 

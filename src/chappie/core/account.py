@@ -100,8 +100,12 @@ class Account:
     def _followed(self, before: Order | None, order: Order, now_ns: int) -> None:
         if not order.is_live and (before is None or before.is_live):
             self.last_ended_ns = now_ns
-        if order.orphan or order.is_amended or (before is not None and not before.is_live):
+        by_the_venue = (
+            order.orphan or order.is_amended or (before is not None and not before.is_live)
+        )
+        if by_the_venue or self.orphans:
             # Of a dead run, taken for dead, or changed by hand: the venue made the step, not we.
+            # And a step of ours beside an orphan leads where none of ours alone does.
             self.enter()
         else:
             self.follow()

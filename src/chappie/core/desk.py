@@ -355,15 +355,15 @@ class Desk:
     def repair(self, at: At, healthy: bool) -> None:
         """Ask about the unknown, cancel what must not rest, keep the switch."""
         self.ask_about_doubts(at)
-        self.cancel(at, self._free(self.account.orphans), "nobody wants it any more")
+        self.cancel(at, self.free(self.account.orphans), "nobody wants it any more")
         if self._faults.wants_withdrawal:
             self.cancel(
-                at, self._free(self.account.blotter.live()), "a fault allows no resting order"
+                at, self.free(self.account.blotter.live()), "a fault allows no resting order"
             )
         self._keep_switch(at, healthy)
 
     @staticmethod
-    def _free(orders: list[Order]) -> list[Order]:
+    def free(orders: list[Order]) -> list[Order]:
         """Those about which nothing is under way: one action in flight per order (O11)."""
         return [order for order in orders if order.request is None]
 
@@ -372,10 +372,13 @@ class Desk:
             self.ask(at, order.asked.cl_ord_id)
 
     def ask(self, at: At, cl_ord_id: str) -> None:
-        """A targeted query, one read at a time, none while the venue asked us to wait."""
+        """A targeted query, one read at a time, none while the venue asked us to wait, nor before
+        the instrument's terms are known: without them its prices mean nothing.
+        """
         pace = self._asking.setdefault(cl_ord_id, Pace(_ASK_AGAIN_NS))
         due_ns = max(pace.until_ns, self._budget.shut_until_ns)
-        if self._requests.any_for(ForRead) or at.now_ns < due_ns:
+        unread = self._market.instrument is None
+        if unread or self._requests.any_for(ForRead) or at.now_ns < due_ns:
             return
         pace.failed(at.now_ns)
         self._requests.read(at, Read.ORDER, self._dialect.read_order(cl_ord_id), name=cl_ord_id)

@@ -179,7 +179,9 @@ def revived(order: Order, row: OrderSaid) -> Order:
     leaves = max(0, order.asked.qty - cum) if row.leaves_qty is None else row.leaves_qty
     text = row.text or ("" if known is None else known.text)
     said = Said(row.order_id, status, Contracts(leaves), Contracts(cum), text)
-    return msgspec.structs.replace(order, said=said, ended_ns=None, end="", orphan=True)
+    return msgspec.structs.replace(
+        order, said=said, ended_ns=None, end="", orphan=True, absent_since_ns=None
+    )
 
 
 def adopted(row: OrderSaid, now_ns: int) -> Order | None:

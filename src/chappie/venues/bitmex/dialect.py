@@ -203,7 +203,10 @@ class BitmexDialect:
                 raise _ShapeError(f"{len(rows)} positions in {self._symbol}")
             none = PositionSaid(Contracts(0), Minor(0), None, None, None)
             return PositionRead(position_said(rows[0]) if rows else none)
-        assert instrument is not None, "orders and fills are read after the instrument"
+        if instrument is None:
+            # Reads wait for the instrument; a cancel never waits for anything.
+            assert read is None, "orders and fills are read after the instrument"
+            return Unknown(200, "answered before the instrument's terms were known")
         if read in (Read.ORDERS, Read.ORDER):
             rows = _decode_rows(body)
             if len(rows) >= _PAGE:
