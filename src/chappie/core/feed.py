@@ -32,6 +32,7 @@ class Feed:
         self._sync_ns = seconds_ns(config.sync_fault_after_s)
         self._grace_ns = seconds_ns(grace_s)
         self._health = {stream: StreamHealth(None) for stream in Stream}
+        self._unsynced = 0
         self._quote = self._health[Stream.QUOTE]
         self._book = self._health[Stream.BOOK]
         self._market_ns = 0
@@ -44,6 +45,7 @@ class Feed:
         """The process starts: nothing is synced, and silence counts from here."""
         for health in self._health.values():
             health.unsynced_since_ns = now_ns
+        self._unsynced = len(self._health)
         self._market_ns = self._soft_base_ns = self._agreed_ns = now_ns
 
     def health(self, stream: Stream) -> StreamHealth:
@@ -60,7 +62,9 @@ class Feed:
     def imaged(self, stream: Stream, now_ns: int) -> None:
         """An image was applied: the stream is synced from here on."""
         health = self._health[stream]
-        health.unsynced_since_ns = None
+        if health.unsynced_since_ns is not None:
+            health.unsynced_since_ns = None
+            self._unsynced -= 1
         health.last_ns = now_ns
         if stream in MARKET:
             if not self._saw_market:
@@ -73,6 +77,7 @@ class Feed:
         health = self._health[stream]
         if health.unsynced_since_ns is None:
             health.unsynced_since_ns = now_ns
+            self._unsynced += 1
         if stream in MARKET:
             self._agreed_ns = now_ns
 
@@ -96,7 +101,7 @@ class Feed:
 
     @property
     def all_synced(self) -> bool:
-        return all(health.unsynced_since_ns is None for health in self._health.values())
+        return self._unsynced == 0
 
     @property
     def market_synced(self) -> bool:

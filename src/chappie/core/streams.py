@@ -358,6 +358,6 @@ class Streams:
             self._outbox.put(OpenStream(self.connection.opening(at.now_ns), CONNECT_WITHIN_NS))
         elif self.connection.welcomed:
             self._keep_alive(at, self.connection.conn)
-            for stream in Stream:
+            for stream in () if self.feed.all_synced else Stream:
                 if not self.feed.synced(stream):
                     self._resubscribe(at, stream)

@@ -67,6 +67,9 @@ _NOT_RESTARTED = frozenset(
 class Fault(Enum):
     """Facts that limit what we may do, in the order in which ties are broken."""
 
+    # Looked up at every step, and Enum's own hash is a call into Python.
+    __hash__ = object.__hash__
+
     VENUE_REFUSED = "venue_refused"
     OPERATOR_STOP = "operator_stop"
     HALT_LATCHED = "halt_latched"
