@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,18 @@ def pytest_configure() -> None:
     for name in sorted(os.environ):
         if name.startswith("CHAPPIE_") and name != "CHAPPIE_PYTHON":
             del os.environ[name]
+    give_children_default_signals()
+
+
+def give_children_default_signals() -> None:
+    """What `nohup` or a shell's background made us ignore, our children would ignore too.
+
+    A signal that is caught, unlike one that is ignored, goes back to its default at exec; a
+    catcher that does nothing keeps our own patience.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

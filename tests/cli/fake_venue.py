@@ -1,6 +1,7 @@
 """A venue that serves nothing: it says where it is and lives until its lifeline ends.
 
-``FAKE_VENUE`` in the environment makes it worse: ``die``, ``mute``, ``babble`` or ``deaf``.
+``FAKE_VENUE`` in the environment makes it worse: ``die``, ``mute``, ``babble``, ``deaf`` or
+``taken`` (it dies if it is told which port to take).
 """
 
 import argparse
@@ -22,8 +23,10 @@ def main() -> int:
     sys.stdout.write("people are told the secret: SECRET-SECRET-SECRET\n")
     sys.stdout.flush()
     names = sorted(name for name in os.environ if name.startswith("CHAPPIE_"))
-    (args.state / "seen.json").write_text(json.dumps({"pid": os.getpid(), "names": names}))
-    if how == "die":
+    (args.state / "seen.json").write_text(
+        json.dumps({"pid": os.getpid(), "names": names, "port": args.port})
+    )
+    if how == "die" or (how == "taken" and args.port):
         sys.stderr.write("the store is broken\x1b[2J\n")
         return 3
     if how == "mute":

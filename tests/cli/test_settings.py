@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chappie.cli import settings
-from chappie.cli.settings import ConfigProblem, Settings
+from chappie.cli.settings import EMBEDDED, ConfigProblem, Settings, give, load_for_up
 
 
 def load(
@@ -22,7 +22,7 @@ def test_with_nothing_said_every_value_is_the_contracts_default(tmp_path: Path) 
     assert found.config.venue.kind == "simulated"
     assert found.config.bot.allow_trade is False
     assert found.config.orders.send_deadline_s == 1.0
-    assert found.is_bare
+    assert not found.sources
     assert {entry["source"] for entry in found.effective().values()} == {"default"}
 
 
@@ -150,13 +150,14 @@ WRONG: list[tuple[str, dict[str, str], list[str], list[str]]] = [
     ("", {"CHAPPIE_FEED__CHECK_EVERY_S": "nan"}, [], ["CHAPPIE_FEED__CHECK_EVERY_S", "a number"]),
     ("", {"CHAPPIE_BOT__ALOW_TRADE": "true"}, [], ["CHAPPIE_BOT__ALOW_TRADE", "bot.allow_trade"]),
     ("", {"CHAPPIE_bot__id": "a"}, [], ["CHAPPIE_bot__id", "unknown key"]),
-    ("", {"CHAPPIE_POLICY__CYCLE": "a"}, [], ["CHAPPIE_POLICY__CYCLE", "unknown key"]),
+    ("", {"CHAPPIE_POLICY__CYCLE": "a"}, [], ["CHAPPIE_POLICY__CYCLE", "is a section", "period_s"]),
     ("", {"CHAPPIE_ALERTS__URLS": "json://x"}, [], ["CHAPPIE_ALERTS__URLS", "array of strings"]),
     ("", {"CHAPPIE_BOT__MAX_POSITION": "5"}, [], ["CHAPPIE_BOT__MAX_POSITION", "order_qty"]),
     # the flags
     ("", {}, ["bot.order_qty"], ["--set bot.order_qty", "section.key=value"]),
     ("", {}, ["bot.qty=1"], ["--set", "bot.qty", "accepted in [bot]"]),
-    ("", {}, ["bot=1"], ["--set", "unknown key bot"]),
+    ("", {}, ["bot=1"], ["--set", "bot is a section, not a value", "in [bot] are id"]),
+    ("", {}, ["bott.x=1"], ["--set", "unknown key bott.x (did you mean bot?)", "venue, bot"]),
     ("", {}, ["orders.style=maker"], ["--set", "orders.style", "post_only, limit, market"]),
     ("", {}, ["bot.order_qty=0x10"], ["--set", "bot.order_qty = '0x10'", "a whole number"]),
     ("", {}, ["alerts.urls=['a']\nb=1"], ["--set", "alerts.urls", "array of strings"]),
@@ -202,7 +203,7 @@ def test_a_named_file_is_the_source_under_its_name(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[bot]\nid = 'mine'")
     found = settings.load("mine.toml", [], {}, tmp_path)
     assert found.sources == {"bot.id": "mine.toml"}
-    assert not found.is_bare
+    assert found.sources
 
 
 @pytest.mark.parametrize("value", ["'maybe'", "'true'", "'True'", "1", "[]", "{}", "1979-05-27"])
@@ -250,7 +251,7 @@ def test_credentials_and_foreign_variables_are_not_configuration(tmp_path: Path)
         "CHAPPIE_GUARDIAN_FD": "3",
         "OTHER__THING": "x",
     }
-    assert load(tmp_path, None, env=env).is_bare
+    assert not load(tmp_path, None, env=env).sources
 
 
 def test_a_setting_with_one_underscore_too_few_is_warned_about(tmp_path: Path) -> None:
@@ -286,3 +287,32 @@ def test_the_hash_follows_the_effective_values_and_not_their_sources(tmp_path: P
     plain = load(tmp_path)
     assert load(tmp_path, None, "bot.order_qty=100").hash() == plain.hash()
     assert load(tmp_path, None, "bot.order_qty=200").hash() != plain.hash()
+
+
+def test_what_the_guardian_found_out_comes_with_its_source_and_wins(tmp_path: Path) -> None:
+    env = give("embedded venue", {"venue.rest_url": "http://x/", "venue.ws_url": "ws://x/?a=b"})
+    found = load(tmp_path, None, "venue.rest_url=", env=env)
+    assert found.config.venue.ws_url == "ws://x/?a=b"
+    assert found.effective()["venue.rest_url"] == {"value": "http://x/", "source": "embedded venue"}
+    assert found.warnings == ()
+
+
+def test_what_is_given_is_checked_like_anything_else(tmp_path: Path) -> None:
+    for key, says in (("BOT__POLCY", "unknown key bot.polcy"), ("BOT__ORDER_QTY", "a whole")):
+        with pytest.raises(ConfigProblem, match=says):
+            load(tmp_path, None, env={f"CHAPPIE_GIVEN__{key}": "somebody=much"})
+
+
+def test_guardian_and_trader_have_one_hash_whatever_port_the_venue_got(tmp_path: Path) -> None:
+    guardians = load_for_up(None, ["bot.order_qty=7"], {}, tmp_path)
+    assert guardians.config.bot.policy == "cycle"
+    for port in (1, 2):
+        env = {
+            **give("default of up", {"bot.policy": "cycle"}),
+            **give(EMBEDDED, {"venue.rest_url": f"http://x:{port}/", "venue.ws_url": "ws://x/"}),
+        }
+        traders = load(tmp_path, None, "bot.order_qty=7", env=env)
+        assert traders.hash() == guardians.hash()
+        assert traders.effective()["bot.policy"] == guardians.effective()["bot.policy"]
+    theirs = load(tmp_path, None, "venue.rest_url=http://x/", "venue.ws_url=ws://x/")
+    assert theirs.hash() != load(tmp_path).hash()

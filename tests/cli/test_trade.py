@@ -116,6 +116,15 @@ def assert_stopped(trade: Trade, code: int, reason: str, out: bytes, err: bytes)
     assert (stop["reason"], stop["code"]) == (reason, code)
 
 
+def test_under_nohup_a_hang_up_is_no_reason_to_end(trade: Trade) -> None:
+    trade.start(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None)
+    assert trade.process is not None
+    trade.process.send_signal(signal.SIGHUP)
+    trade.process.send_signal(signal.SIGTERM)
+    assert trade.ended()[0] == 0
+    assert trade.last_stop()["detail"] == "SIGTERM"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_is_the_operators_wish_and_ends_it_with_zero(
     trade: Trade, number: signal.Signals

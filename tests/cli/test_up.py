@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -117,7 +116,7 @@ def test_bare_it_runs_cycle_observe_only_on_an_embedded_venue_and_says_so(bot: U
     assert values["bot.policy"] == {"value": "cycle", "source": "default of up"}
     assert values["bot.allow_trade"] == {"value": False, "source": "default"}
     command = json.loads((bot.folder / "commands").read_text())
-    assert command == ["trade", "--set", "operator.port=0", "--set", "bot.policy=cycle"]
+    assert command == ["trade", "--set", "operator.port=0"]
     assert "venue_started" in bot.names()
     # Every line is one JSON object: the trader's, the guardian's and the status.
     assert len(bot.events()) == len(bot.text().splitlines())
@@ -150,6 +149,22 @@ def test_under_nohup_a_hang_up_is_no_reason_to_end(bot: Up) -> None:
     assert bot.process.poll() is None
     bot.process.terminate()
     assert bot.ends() == 0
+
+
+def test_a_child_of_tests_that_run_under_nohup_has_default_signals() -> None:
+    asks = "import signal; print(signal.getsignal(signal.SIGHUP).name)"
+    starts = (
+        "import subprocess, sys; from tests.conftest import give_children_default_signals as give;"
+        f"give(); subprocess.run([sys.executable, '-c', {asks!r}], check=True)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", starts],
+        env={"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout == "SIG_DFL\n"
 
 
 @pytest.mark.processes
@@ -315,7 +330,19 @@ def test_for_seconds_it_ends_by_itself_with_0(bot: Up) -> None:
 
 
 @pytest.mark.processes
-def test_a_venue_that_died_is_there_again_for_the_next_trader(bot: Up) -> None:
+def test_a_venue_that_died_is_started_again_beside_its_trader(bot: Up) -> None:
+    bot.start(*FREE)
+    trader, venue = bot.until_observing()
+    os.kill(venue, signal.SIGKILL)
+    bot.until(lambda: bot.names().count("venue_started") == 2)
+    bot.until(lambda: bot.run()["venue_pid"] not in (venue, None))
+    (died,) = [line for line in bot.events() if line["event"] == "venue_died"]
+    assert died["pid"] == venue
+    assert bot.run()["trader_pid"] == trader
+
+
+@pytest.mark.processes
+def test_a_venue_and_a_trader_that_died_together_are_both_there_again(bot: Up) -> None:
     bot.start(*FREE, "--set", "supervisor.backoff_initial_s=0.1")
     trader, venue = bot.until_observing()
     os.kill(venue, signal.SIGKILL)
@@ -350,8 +377,12 @@ def test_no_secret_is_in_its_folder_its_lines_or_its_arguments(bot: Up) -> None:
 # --- what the trader is told
 
 
-def choose(*sets: str) -> tuple[settings.Settings, tuple[str, ...]]:
-    return up._choose(Namespace(config=None, sets=list(sets)))
+def choose(*sets: str) -> settings.Settings:
+    return settings.load_for_up(None, sets, {})
+
+
+def told(chosen: settings.Settings) -> dict[str, str]:
+    return up._trader_env(os.environ, chosen)
 
 
 @pytest.fixture
@@ -362,40 +393,34 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("empty_folder")
 def test_who_chose_a_policy_keeps_it() -> None:
-    assert choose("bot.policy=hold")[0].config.bot.policy == "hold"
-    assert choose()[0].config.bot.policy == "cycle"
-    assert choose("bot.allow_trade=true")[0].config.bot.policy == "cycle"
+    assert choose("bot.policy=hold").config.bot.policy == "hold"
+    assert choose().config.bot.policy == "cycle"
+    assert choose("bot.allow_trade=true").config.bot.policy == "cycle"
 
 
 @pytest.mark.usefixtures("empty_folder")
 def test_on_a_venue_that_is_not_our_own_the_default_stays_hold() -> None:
     urls = ("venue.rest_url=http://127.0.0.1:9/api/v1", "venue.ws_url=ws://127.0.0.1:9/realtime")
     for kind in ("simulated", "bitmex"):
-        chosen, sets = choose(*urls, f"venue.kind={kind}", "bot.allow_trade=true")
+        chosen = choose(*urls, f"venue.kind={kind}", "bot.allow_trade=true")
         assert chosen.config.bot.policy == "hold"
-        assert not any(text.startswith("bot.policy") for text in sets)
+        assert "CHAPPIE_GIVEN__BOT__POLICY" not in told(chosen)
 
 
 def test_with_a_file_the_default_stays_hold(empty_folder: Path) -> None:
     (empty_folder / "chappie.toml").write_text("[bot]\nid = 'b'\n")
-    assert choose()[0].config.bot.policy == "hold"
+    assert choose().config.bot.policy == "hold"
 
 
 @pytest.mark.usefixtures("empty_folder")
-def test_a_flag_cannot_hide_the_embedded_venue_s_urls_from_the_trader() -> None:
-    chosen, sets = choose("venue.rest_url=", "venue.ws_url=", "bot.id=b")
-    assert up._embeds(chosen.config)
-    assert sets == ("bot.id=b", "bot.policy=cycle")
-
-
 def test_real_credentials_reach_the_trader_of_a_real_venue_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CHAPPIE_API_KEY", "real")
     monkeypatch.setenv("CHAPPIE_API_SECRET_FILE", "/real")
-    assert up._trader_env(os.environ, embedded=False)["CHAPPIE_API_KEY"] == "real"
-    hidden = up._trader_env(os.environ, embedded=True)
-    assert not [name for name in hidden if name.startswith("CHAPPIE_API")]
+    urls = ("venue.rest_url=http://127.0.0.1:9/api/v1", "venue.ws_url=ws://127.0.0.1:9/realtime")
+    assert told(choose(*urls))["CHAPPIE_API_KEY"] == "real"
+    assert not [name for name in told(choose()) if name.startswith("CHAPPIE_API")]
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon"])

@@ -50,7 +50,7 @@ def test_it_says_where_it_is_and_its_key_lies_in_files_of_the_owner_alone(
         "ws://127.0.0.1:9/realtime",
     )
     env = venue.trader_env()
-    assert env["CHAPPIE_VENUE__REST_URL"] == venue.rest_url
+    assert env["CHAPPIE_GIVEN__VENUE__REST_URL"] == f"embedded venue={venue.rest_url}"
     for name, text in (
         ("CHAPPIE_API_KEY_FILE", "KEY-KEY-KEY"),
         ("CHAPPIE_API_SECRET_FILE", "SECRET-SECRET-SECRET"),
@@ -71,14 +71,45 @@ def test_it_never_sees_credentials_or_settings_of_ours(
     assert json.loads((tmp_path / "venue" / "seen.json").read_text())["names"] == []
 
 
-def test_one_that_died_is_started_anew(venue: EmbeddedVenue) -> None:
-    venue.ensure()
-    first = venue.pid
+def killed(venue: EmbeddedVenue) -> None:
+    assert venue.is_running
     venue.kill()
     assert venue._process is not None
     venue._process.wait(5)
+    assert not venue.is_running
+
+
+def port_taken(folder: Path) -> object:
+    return json.loads((folder / "venue" / "seen.json").read_text())["port"]
+
+
+def test_one_that_died_is_started_anew_on_its_port(venue: EmbeddedVenue, tmp_path: Path) -> None:
+    venue.ensure()
+    first = venue.pid
+    assert port_taken(tmp_path) == 0
+    killed(venue)
     assert venue.ensure() is True
     assert venue.pid != first
+    assert port_taken(tmp_path) == 9
+
+
+def test_where_its_port_is_taken_the_start_after_picks_another(
+    venue: EmbeddedVenue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VENUE", "taken")
+    venue.ensure()
+    killed(venue)
+    with pytest.raises(VenueFailedError):
+        venue.ensure()
+    assert venue.ensure() is True
+    assert port_taken(tmp_path) == 0
+
+
+def test_at_the_end_it_is_not_started_again(venue: EmbeddedVenue) -> None:
+    venue.ensure()
+    venue.stop(1.0)
+    with pytest.raises(VenueFailedError, match="we are ending"):
+        venue.ensure()
 
 
 def test_one_that_dies_at_start_is_one_clear_line(
@@ -93,15 +124,29 @@ def test_one_that_dies_at_start_is_one_clear_line(
     assert "\x1b" not in line
 
 
+def test_one_that_cannot_be_started_says_why_although_its_log_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    (tmp_path / "venue" / "venue.sqlite").mkdir(parents=True)
+    (tmp_path / "venue" / "venue.log").symlink_to("/dev/full")
+    venue = EmbeddedVenue(tmp_path)
+    with pytest.raises(VenueFailedError) as failed:
+        venue.ensure()
+    assert str(failed.value).startswith("the embedded venue cannot be started: account file ")
+    assert "unable to open database file" in str(failed.value)
+    assert not venue.is_running
+    venue.stop()
+
+
 def test_a_broken_ready_line_is_refused(
     venue: EmbeddedVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_VENUE", "babble")
-    with pytest.raises(VenueFailedError, match="ready line is broken"):
+    with pytest.raises(VenueFailedError, match="said a broken ready line"):
         venue.ensure()
     assert venue.pid is not None
-    assert venue._process is not None
-    venue._process.wait(5)
+    assert not venue.is_running
 
 
 def test_the_wait_for_it_is_bounded(venue: EmbeddedVenue, monkeypatch: pytest.MonkeyPatch) -> None:

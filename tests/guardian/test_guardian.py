@@ -266,6 +266,8 @@ class StubbornVenue:
     """A venue that starts the first time and never again."""
 
     pid = 1
+    rest_url = ""
+    is_running = True
 
     def __init__(self) -> None:
         self.asked = 0

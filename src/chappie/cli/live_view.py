@@ -14,7 +14,7 @@ from rich.live import Live
 from chappie.cli.view import newest, picture, signed, tail_line
 from chappie.guardian.clock import iso_now
 from chappie.guardian.outlet import DisplayGoneError
-from chappie.guardian.shown import Shown
+from chappie.guardian.shown import Shown, faults_in_words, why_stopped
 from chappie.model.state import Mode
 
 _STATUS_EVERY_S = 10.0
@@ -41,7 +41,11 @@ class Terminal:
         self._shown = shown
         size = self._console.size
         drawn = picture(
-            shown, size.width, size.height, self._tail, "Ctrl-C ends the trader and everything"
+            shown,
+            size.width,
+            size.height,
+            self._tail,
+            "Ctrl-C cancels our orders and ends everything",
         )
         with _gone_when_lost():
             self._live.update(drawn, refresh=True)
@@ -110,7 +114,8 @@ def status_record(shown: Shown) -> dict[str, object]:
         "orders": len(shown.orders),
         "would_be_orders": shown.would_be_orders,
         "remaining": shown.rate_limit.remaining,
-        "faults": [fault.fault for fault in shown.faults],
+        "faults": faults_in_words(shown),
+        "stopped": why_stopped(shown),
         "restarts": shown.trader.restarts,
     }
 

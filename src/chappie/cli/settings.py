@@ -23,9 +23,15 @@ from chappie.model.config import Config, ConfigError, check
 DEFAULT_FILE = "chappie.toml"
 EXIT_CODE = 64
 ALLOW_TRADE = "bot.allow_trade"
+POLICY = "bot.policy"
+DEFAULT_OF_UP = "default of up"
+EMBEDDED = "embedded venue"
+"""Two sources that are no layer: what `up` runs where nobody chose, and where its venue is."""
 # Values that may hold a token or password: never shown, and hashed only.
 _SECRET_KEYS = ("alerts.urls",)
 _PREFIX = "CHAPPIE_"
+# What a guardian found out and its trader could not: `CHAPPIE_GIVEN__SECTION__KEY=source=value`.
+_GIVEN_PREFIX = "CHAPPIE_GIVEN__"
 _FILE_BYTES_MAX = 1024 * 1024
 _SHOWN_MAX = 60
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
@@ -52,9 +58,9 @@ class Settings(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
     @property
-    def is_bare(self) -> bool:
-        """Nobody said anything: every value is its default."""
-        return self.file is None and all(source == "default" for source in self.sources.values())
+    def embeds_venue(self) -> bool:
+        """The venue is a simulated one that has yet to be started."""
+        return self.config.venue.kind == "simulated" and not self.config.venue.rest_url
 
     def effective(self) -> dict[str, object]:
         """Each key with its value and source, as the log shows it at start: no secrets."""
@@ -68,7 +74,25 @@ class Settings(msgspec.Struct, frozen=True):
         }
 
     def hash(self) -> str:
-        return config_hash(self.config)
+        """A short fingerprint of what was configured.
+
+        Where an embedded venue listens is another port at each start, and nobody's choice.
+        """
+        values = {
+            key: KEYS[key].default if self.sources.get(key) == EMBEDDED else value
+            for key, value in _flat(self.config).items()
+        }
+        canonical = msgspec.json.encode(dict(sorted(values.items())))
+        return hashlib.sha256(canonical).hexdigest()[:12]
+
+    def having(self, source: str, values: Mapping[str, object]) -> "Settings":
+        """These settings with values that no layer gave."""
+        tree = _nested({**_flat(self.config), **values})
+        return msgspec.structs.replace(
+            self,
+            config=msgspec.convert(tree, Config),
+            sources={**self.sources, **dict.fromkeys(values, source)},
+        )
 
     def problem(self, error: ConfigError) -> ConfigProblem:
         """An impossible value, said with the place that it came from."""
@@ -159,6 +183,8 @@ def load(
         for key, value in layer.items():
             values[key] = value
             sources[key] = f"{source} {_env_name(key)}" if source == "environment" else source
+    for key, (source, value) in _from_guardian(environ, warnings).items():
+        values[key], sources[key] = value, source
     config = msgspec.convert(_nested(values), Config)
     try:
         _check_urls(config)
@@ -169,10 +195,33 @@ def load(
     return Settings(config, sources, named if path is not None else None, tuple(warnings))
 
 
-def config_hash(config: Config) -> str:
-    """A short fingerprint of the effective configuration."""
-    canonical = msgspec.json.encode(dict(sorted(_flat(config).items())))
-    return hashlib.sha256(canonical).hexdigest()[:12]
+def load_for_up(
+    config_file: str | None,
+    sets: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path | None = None,
+) -> Settings:
+    """`load` as `chappie up` does it. Raises `ConfigProblem`.
+
+    Where nobody chose a policy and the venue is our own, it is ``cycle``: that shows what a bot
+    does. On a venue of somebody else's the default stays ``hold``.
+    """
+    chosen = load(config_file, sets, environ, folder)
+    if chosen.file is None and POLICY not in chosen.sources and chosen.embeds_venue:
+        chosen = chosen.having(DEFAULT_OF_UP, {POLICY: "cycle"})
+        try:
+            _check_more(chosen.config)
+        except ConfigError as error:
+            raise _located(error, chosen.sources) from None
+    return chosen
+
+
+def give(source: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The environment that gives a trader these values and says where they are from."""
+    return {
+        _GIVEN_PREFIX + _env_name(key).removeprefix(_PREFIX): f"{source}={value}"
+        for key, value in values.items()
+    }
 
 
 # --- the file
@@ -222,7 +271,7 @@ def _leaves(table: Mapping[str, object], prefix: str, named: str) -> Iterator[tu
             yield key, value
         elif key in _SECTIONS:
             if not isinstance(value, dict):
-                raise ConfigProblem(f"{named}: {key} is a section, not a value; {_lists(key)}")
+                raise ConfigProblem(f"{named}: {_unknown(key)}")
             yield from _leaves(value, f"{key}.", named)
         else:
             raise ConfigProblem(f"{named}: {_unknown(key)}")
@@ -234,7 +283,7 @@ def _leaves(table: Mapping[str, object], prefix: str, named: str) -> Iterator[tu
 def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name in sorted(environ):
-        if not name.startswith(_PREFIX) or name in _OTHER_NAMES:
+        if not name.startswith(_PREFIX) or name in _OTHER_NAMES or _is_given(name):
             continue
         place = f"environment {_shown_text(name)}"
         if "__" not in name:
@@ -248,6 +297,25 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
         if key not in KEYS or _env_name(key) != name:
             raise ConfigProblem(f"{place}: {_unknown(key)}")
         found[key] = _from_text(key, environ[name], place, warnings)
+    return found
+
+
+def _is_given(name: str) -> bool:
+    return name.startswith(_GIVEN_PREFIX)
+
+
+def _from_guardian(
+    environ: Mapping[str, str], warnings: list[str]
+) -> dict[str, tuple[str, object]]:
+    """Values with their sources; they come after every layer, for they answer to all of them."""
+    found: dict[str, tuple[str, object]] = {}
+    for name in sorted(filter(_is_given, environ)):
+        key = name.removeprefix(_GIVEN_PREFIX).replace("__", ".").lower()
+        place = f"environment {_shown_text(name)}"
+        if key not in KEYS:
+            raise ConfigProblem(f"{place}: {_unknown(key)}")
+        source, _, text = environ[name].partition("=")
+        found[key] = _shown_text(source), _from_text(key, text, place, warnings)
     return found
 
 
@@ -373,10 +441,15 @@ def _located(error: ConfigError, sources: Mapping[str, str]) -> ConfigProblem:
 
 def _unknown(key: str) -> str:
     """That a key does not exist, and which do where it stands."""
+    if key in _SECTIONS:
+        return f"{key} is a section, not a value; {_lists(key)}"
     section = key.rpartition(".")[0]
     while section and section not in _SECTIONS:
         section = section.rpartition(".")[0]
     near = difflib.get_close_matches(key, [*KEYS, *_SECTIONS], n=1, cutoff=0.7)
+    if not near and not section:
+        # The section alone may be what was mistyped.
+        near = difflib.get_close_matches(key.partition(".")[0], _SECTIONS, n=1, cutoff=0.7)
     guess = f" (did you mean {near[0]}?)" if near else ""
     return f"unknown key {_shown_text(key)}{guess}; {_lists(section)}"
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 with the picture; 1 when nothing runs, with the last stop; 64 for the configuration."""
     try:
-        chosen = settings.load(args.config, args.sets, os.environ)
+        chosen = settings.load_for_up(args.config, args.sets, os.environ)
     except ConfigProblem as problem:
         print(problem, file=sys.stderr)
         return settings.EXIT_CODE

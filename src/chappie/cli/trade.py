@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-import msgspec
-
 import chappie
 from chappie.cli import credentials, embedded, settings
-from chappie.cli.settings import ConfigProblem, Settings
+from chappie.cli.settings import ConfigProblem
 from chappie.guardian.venue import VenueFailedError
 from chappie.journal.framing import JournalError
 from chappie.live import link, policies
@@ -25,8 +23,6 @@ from chappie.live.trader import CoreLike, Ended
 from chappie.model.config import Config, ConfigError
 from chappie.model.faults import StopReason
 from chappie.venues.registry import VENUES
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _AskedToStop(BaseException):
@@ -41,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until the one stop and return its code; a configuration that cannot run is 64."""
     log = Log()
     try:
-        for number in _SIGNALS:
+        for number in live_run.signals_to_obey():
             signal.signal(number, _asked)
         stop = _run(args, log)
     except ConfigProblem as problem:
@@ -60,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, log: Log) -> LastStop:
     chosen = settings.load(args.config, args.sets, os.environ)
     given, warnings = credentials.load(os.environ)
-    needs_venue = chosen.config.venue.kind == "simulated" and not chosen.config.venue.rest_url
+    needs_venue = chosen.embeds_venue
     if given is None and not needs_venue:
         raise ConfigProblem(
             "environment: CHAPPIE_API_KEY and CHAPPIE_API_SECRET are missing; accepted are both, "
@@ -92,7 +88,7 @@ def _run(args: argparse.Namespace, log: Log) -> LastStop:
             # The embedded venue's own account: real credentials are never shown to it.
             given = credentials.Credentials(venue.key, venue.secret)
             log.redactor = Redactor(given.key, given.secret, *_secrets(os.environ))
-            chosen = _at(chosen, venue.rest_url, venue.ws_url)
+            chosen = chosen.having(settings.EMBEDDED, venue.urls())
         assert given is not None
         plan = live_run.Plan(
             config=chosen.config,
@@ -127,17 +123,6 @@ def _embedded(config: Config) -> Iterator[embedded.EmbeddedVenue]:
 
 def _secrets(environ: os._Environ[str]) -> tuple[str, ...]:
     return tuple(environ.get(name, "") for name in (credentials.KEY, credentials.SECRET))
-
-
-def _at(chosen: Settings, rest_url: str, ws_url: str) -> Settings:
-    """The settings with the embedded venue's urls, which did not exist before."""
-    venue = msgspec.structs.replace(chosen.config.venue, rest_url=rest_url, ws_url=ws_url)
-    found = dict.fromkeys(("venue.rest_url", "venue.ws_url"), "embedded venue")
-    return msgspec.structs.replace(
-        chosen,
-        config=msgspec.structs.replace(chosen.config, venue=venue),
-        sources={**chosen.sources, **found},
-    )
 
 
 def _make_core(config: Config, policy_period_s: float) -> CoreLike:

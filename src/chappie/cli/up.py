@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-import msgspec
-
 from chappie.cli import settings
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
@@ -22,13 +20,9 @@ from chappie.guardian.guardian import Ended, Guardian, Plan
 from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
 from chappie.guardian.shown import Shown
-from chappie.model.config import Config
 from chappie.model.faults import StopReason
 
 _CREDENTIALS = ("CHAPPIE_API_KEY", "CHAPPIE_API_SECRET")
-_URLS = ("venue.rest_url", "venue.ws_url")
-_POLICY = "bot.policy"
-_DEFAULT_POLICY = "cycle"
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -72,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
-    chosen, sets = _choose(args)
+    chosen = settings.load_for_up(args.config, args.sets, os.environ)
     config = chosen.config
     state_dir = Path(config.state.dir)
     try:
@@ -96,13 +90,13 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
         def make_api(look: Callable[[], Shown]) -> Api:
             return Api(listening, look, config.supervisor.heartbeat_timeout_s)
 
-        venue = EmbeddedVenue(state_dir) if _embeds(config) else None
+        venue = EmbeddedVenue(state_dir) if chosen.embeds_venue else None
         plan = Plan(
             config=config,
             config_hash=chosen.hash(),
             state_dir=state_dir,
-            command=_command(args.config, sets),
-            env=_trader_env(os.environ, embedded=venue is not None),
+            command=_command(args.config, args.sets),
+            env=_trader_env(os.environ, chosen),
             for_s=args.for_s,
             effective=chosen.effective(),
             warnings=chosen.warnings,
@@ -128,40 +122,21 @@ async def _guard(
     return ended, outlet.is_stuck
 
 
-def _choose(args: argparse.Namespace) -> tuple[Settings, tuple[str, ...]]:
-    """The settings, and the ``--set`` arguments that give the trader the same ones.
-
-    Where nobody chose a policy and the venue is our own, `up` runs ``cycle``: it shows what a
-    bot does. On a venue of somebody else's the default stays ``hold``.
-    """
-    chosen = settings.load(args.config, args.sets, os.environ)
-    sets = tuple(args.sets)
-    if chosen.file is None and _POLICY not in chosen.sources and _embeds(chosen.config):
-        sets = (*sets, f"{_POLICY}={_DEFAULT_POLICY}")
-        chosen = settings.load(args.config, sets, os.environ)
-        chosen = msgspec.structs.replace(
-            chosen, sources={**chosen.sources, _POLICY: "default of up"}
-        )
-    if _embeds(chosen.config):
-        # The embedded venue's urls reach the trader by environment; a flag would override them.
-        sets = tuple(text for text in sets if text.partition("=")[0].strip() not in _URLS)
-    return chosen, sets
-
-
-def _embeds(config: Config) -> bool:
-    return config.venue.kind == "simulated" and not config.venue.rest_url
-
-
 def _command(config_file: str | None, sets: Sequence[str]) -> tuple[str, ...]:
     named = ("--config", config_file) if config_file is not None else ()
     given = [part for text in sets for part in ("--set", text)]
     return (sys.executable, "-m", "chappie", "trade", *named, *given)
 
 
-def _trader_env(environ: "os._Environ[str]", *, embedded: bool) -> dict[str, str]:
-    """Ours; on the embedded venue without any credentials but the demo account's."""
+def _trader_env(environ: "os._Environ[str]", chosen: Settings) -> dict[str, str]:
+    """Ours, and the policy if `up` chose it; on the embedded venue without any credentials but
+    the demo account's.
+    """
     hidden = tuple(name + tail for name in _CREDENTIALS for tail in ("", "_FILE"))
-    return {name: value for name, value in environ.items() if not (embedded and name in hidden)}
+    env = {k: v for k, v in environ.items() if not (chosen.embeds_venue and k in hidden)}
+    if chosen.sources.get(settings.POLICY) == settings.DEFAULT_OF_UP:
+        env |= settings.give(settings.DEFAULT_OF_UP, {settings.POLICY: chosen.config.bot.policy})
+    return env
 
 
 def _on_terminal() -> bool:

@@ -13,6 +13,7 @@ import sys
 
 import msgspec
 
+from chappie.simvenue.crowd import DEFAULT_RATE, RATE_MAX, RATE_MIN
 from chappie.simvenue.options import VenueOptions
 from chappie.simvenue.server import Ready, serve
 from chappie.simvenue.store import StoreError
@@ -30,6 +31,12 @@ class _ReadyLine(msgspec.Struct):
     secret: str
 
 
+class _FailedLine(msgspec.Struct):
+    """What it reads there instead, when the venue cannot be started."""
+
+    failed: str
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=_port, default=0, metavar="N", help="port on 127.0.0.1 (0: any free one)"
@@ -39,15 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rate",
-        type=_positive,
+        type=_rate,
         metavar="X",
-        help="market events a second of the synthetic market",
+        help=f"market events a second of the synthetic market (default: {DEFAULT_RATE:g})",
     )
     parser.add_argument(
         "--tape", metavar="FILE", help="replay a recorded capture instead of the synthetic market"
     )
     parser.add_argument(
-        "--speed", type=_positive, default=1.0, metavar="X", help="speed of the tape"
+        "--speed",
+        type=_positive,
+        default=1.0,
+        metavar="X",
+        help="speed of the tape (1: as recorded)",
     )
     parser.add_argument(
         "--state", metavar="DIR", help="keep accounts and the demo key there between runs"
@@ -78,8 +89,13 @@ def run(args: argparse.Namespace) -> int:
         lifeline_fd=args.lifeline_fd,
     )
 
+    ready_fd: int | None = args.ready_fd
+
     def ready(venue: Ready) -> None:
-        _tell(venue, args.ready_fd)
+        nonlocal ready_fd
+        _tell(venue, ready_fd)
+        # Closed by now; its number may soon be another file's.
+        ready_fd = None
 
     try:
         asyncio.run(serve(options, ready))
@@ -88,17 +104,24 @@ def run(args: argparse.Namespace) -> int:
         return 0
     # A taken port, a tape that is none, a state folder that cannot be read or is not a venue's.
     except (OSError, TapeError, StoreError) as error:
-        print(f"chappie venue: {error}", file=sys.stderr)
+        # Who reads the pipe may be gone, and the log may be on the very disk that is full.
+        with contextlib.suppress(OSError):
+            _say(ready_fd, _FailedLine(str(error)))
+        with contextlib.suppress(OSError):
+            print(f"chappie venue: {error}", file=sys.stderr, flush=True)
         return _USAGE
     return 0
 
 
-def _tell(venue: Ready, ready_fd: int | None) -> None:
-    account = venue.accounts[0]
+def _say(ready_fd: int | None, line: _ReadyLine | _FailedLine) -> None:
     if ready_fd is not None:
-        line = _ReadyLine(venue.rest_url, venue.ws_url, account.api_key, account.secret)
         os.write(ready_fd, msgspec.json.encode(line) + b"\n")
         os.close(ready_fd)
+
+
+def _tell(venue: Ready, ready_fd: int | None) -> None:
+    account = venue.accounts[0]
+    _say(ready_fd, _ReadyLine(venue.rest_url, venue.ws_url, account.api_key, account.secret))
     # Whoever started it may have closed standard output; the venue serves all the same.
     with contextlib.suppress(OSError):
         print(f"REST       {venue.rest_url}")
@@ -113,6 +136,13 @@ def _port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return number
+
+
+def _rate(text: str) -> float:
+    rate = _positive(text)
+    if not RATE_MIN <= rate <= RATE_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a rate ({RATE_MIN:g} to {RATE_MAX:g})")
+    return rate
 
 
 def _positive(text: str) -> float:

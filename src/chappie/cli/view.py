@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chappie.guardian.shown import Shown
+from chappie.guardian.shown import Shown, faults_in_words, why_stopped
 from chappie.live.log import printable
 from chappie.model.state import Mode
 
@@ -134,10 +134,9 @@ def _why(shown: Shown) -> Text:
     """The mode's cause in words."""
     match shown.mode:
         case Mode.STOPPED:
-            wait_s = shown.trader.next_start_s
-            text = "the trader is down" + (
-                f"; it starts again in {wait_s:.0f} s" if wait_s is not None else ""
-            )
+            wait_s, reason = shown.trader.next_start_s, why_stopped(shown)
+            text = "the trader is down" + (f": {reason}" if reason else "")
+            text += f"; it starts again in {wait_s:.0f} s" if wait_s is not None else ""
         case Mode.STARTING if not shown.faults:
             text = "the trader starts: streams, account and orders are not known yet"
         case Mode.OBSERVING:
@@ -145,10 +144,8 @@ def _why(shown: Shown) -> Text:
         case Mode.TRADING:
             text = "decides and trades"
         case _:
-            kinds = [
-                fault.fault + (f" {fault.subject}" * bool(fault.subject)) for fault in shown.faults
-            ]
-            text = "because of " + ", ".join(kinds) if kinds else shown.mode.value
+            kinds = faults_in_words(shown)
+            text = "because of " + "; ".join(kinds) if kinds else shown.mode.value
     return _row("why", text)
 
 
@@ -234,7 +231,7 @@ def _budget(shown: Shown) -> RenderableType:
         _row("available", money(shown.account.available, shown.account.currency)),
         _row("fees", money(shown.account.fees, shown.account.currency)),
         _row("fills", number(shown.account.fills)),
-        _row("would-be", f"{shown.would_be_orders:,} orders"),
+        _row("would-be", f"{shown.would_be_orders:,} so far"),
     ]
     return Group(*lines)
 

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,10 +13,19 @@ from chappie.guardian import last_stop
 from chappie.guardian.api import Api
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
+from chappie.guardian.keeper import Keeper
+from chappie.guardian.last_resort import LastResort
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
-from chappie.guardian.shown import Setting, Shown, TraderState, merge
+from chappie.guardian.shown import (
+    Setting,
+    Shown,
+    TraderState,
+    faults_in_words,
+    merge,
+    why_stopped,
+)
 from chappie.guardian.venue import Venue, VenueFailedError
 from chappie.journal.framing import JournalError
 from chappie.live.state_dir import LastStop
@@ -34,10 +41,6 @@ _VENUE_ENDS_BY_S = 4.5
 _VENUE_ENDS_WITHIN_S = 1.0
 _VENUE_GETS_AT_LEAST_S = 0.2
 _OUTLET_ENDS_WITHIN_S = 0.2
-_GONE_WITHIN_S = 4.8
-"""From being asked to end until the last resort ends us; five seconds are promised."""
-
-
 _NEVER_OURS = (StopReason.NOT_ALONE, StopReason.CONFIG)
 """Such a trader never ran here: the state folder's last stop is another's."""
 
@@ -78,6 +81,7 @@ class Guardian:
         self._limits = plan.config.supervisor
         self._outlet = outlet
         self._venue = venue
+        self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
         self._api: Api = api(self.look)
         self._trader: Trader | None = None
         self._before: Trader | None = None
@@ -90,7 +94,7 @@ class Guardian:
         self._hurry = asyncio.Event()
         self._why = ""
         self._asked_s = 0.0
-        self._last_resort = _LastResort(self._kill_everything)
+        self._last_resort = LastResort(self._kill_everything)
         self._mode: Mode | None = None
         self._decided = False
         self._started_at = iso_now()
@@ -209,9 +213,8 @@ class Guardian:
     async def _start_trader(self) -> None:
         env = dict(self._plan.env)
         inherited: Sequence[int] = ()
-        if self._venue is not None:
-            if await asyncio.to_thread(self._venue.ensure):
-                self._outlet.event("info", "venue_started", pid=self._venue.pid)
+        if self._venue is not None and self._keeper is not None:
+            await self._keeper.ensure()
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
         if self._stop.is_set():
@@ -242,8 +245,8 @@ class Guardian:
                 beats = trader.beats
                 self._tell_of(trader)
             self._outlet.tape.upkeep()
-            if self._venue is not None:
-                self._venue.upkeep()
+            if self._keeper is not None:
+                self._keeper.tend()
             self._show()
             patience_s = (
                 self._limits.heartbeat_timeout_s
@@ -292,9 +295,8 @@ class Guardian:
             reason=reason.word,
             code=reason.value,
             detail=stop.detail,
-            returncode=code,
             known=stop.known,
-            garbled=trader.garbled,
+            **({"garbled": trader.garbled} if trader.garbled else {}),
         )
         return trader, stop, reason
 
@@ -339,10 +341,10 @@ class Guardian:
             await self._end_trader(self._trader)
         self._starting = False
         self._show()
-        if self._venue is not None:
+        if self._keeper is not None:
             left_s = self._asked_s + _VENUE_ENDS_BY_S - now_s()
             within_s = max(_VENUE_GETS_AT_LEAST_S, min(_VENUE_ENDS_WITHIN_S, left_s))
-            await asyncio.to_thread(self._venue.stop, within_s)
+            await self._keeper.stop(within_s)
         await self._api.stop()
         try:
             forget_run(self._plan.state_dir)
@@ -404,8 +406,11 @@ class Guardian:
         self._outlet.shown = shown
         if shown.mode is not self._mode:
             was = self._mode.value if self._mode is not None else None
-            why = [fault.fault for fault in shown.faults]
-            self._outlet.event("info", "mode", mode=shown.mode.value, was=was, faults=why)
+            because = why_stopped(shown)
+            why: dict[str, object] = {"reason": because} if because else {}
+            if words := faults_in_words(shown):
+                why["faults"] = words
+            self._outlet.event("info", "mode", mode=shown.mode.value, was=was, **why)
             self._mode = shown.mode
 
     def _tell_of(self, trader: Trader) -> None:
@@ -421,8 +426,8 @@ class Guardian:
             number=decision.number,
             target=decision.target,
             order=decision.order,
-            note=decision.note,
             allow_trade=state.allow_trade,
+            **({"note": decision.note} if decision.note else {}),
         )
 
     def _written_by_trader(self) -> LastStop | None:
@@ -480,25 +485,3 @@ def _named(word: str) -> StopReason | None:
         if reason.word == word:
             return reason
     return None
-
-
-class _LastResort(threading.Thread):
-    """Ends the process, whatever its loop is stuck in, when an orderly end took too long."""
-
-    def __init__(self, kill_everything: Callable[[], None]) -> None:
-        super().__init__(name="last-resort", daemon=True)
-        self._kill_everything = kill_everything
-        self._dismissed = threading.Event()
-
-    def dismiss(self) -> None:
-        self._dismissed.set()
-
-    def run(self) -> None:
-        if self._dismissed.wait(_GONE_WITHIN_S):
-            return
-        self._kill_everything()
-        os.write(
-            sys.stderr.fileno(),
-            b"chappie: the orderly end took too long; everything was killed\n",
-        )
-        os._exit(StopReason.INTERNAL_ERROR.value)

@@ -53,7 +53,9 @@ def judge(
     new trader starts before it is over (promise 6).
     """
     if not stop.restarts:
-        return _after(history, stop), StayDown(stop.word, "this reason is never restarted")
+        return _after(history, stop), StayDown(
+            stop.word, "this is never restarted: mend its cause, end chappie and start it again"
+        )
     if stop is StopReason.POSITION_MISMATCH and history.last is stop:
         return _after(history, stop), StayDown(
             stop.word, "the position did not agree twice running; a person has to look"
@@ -65,7 +67,7 @@ def judge(
             f"{len(recent)} restarts within {limits.window_s:g} s "
             f"(supervisor.max_restarts = {limits.max_restarts}), then {stop.word} again",
         )
-    delay_s = max(_back_off_s(len(recent), limits), quiet_s)
+    delay_s = max(back_off_s(len(recent), limits), quiet_s)
     return (
         History((*recent, now_s + delay_s), history.restarts + 1, stop),
         Restart(delay_s),
@@ -76,7 +78,7 @@ def _after(history: History, stop: StopReason) -> History:
     return msgspec.structs.replace(history, last=stop)
 
 
-def _back_off_s(recent: int, limits: SupervisorConfig) -> float:
-    """Doubles with each restart of the window. The exponent is cut before a float overflows."""
+def back_off_s(recent: int, limits: SupervisorConfig) -> float:
+    """Doubles with each recent restart. The exponent is cut before a float overflows."""
     doubled = limits.backoff_initial_s * 2.0 ** min(recent, 60)
     return min(doubled, limits.backoff_max_s)

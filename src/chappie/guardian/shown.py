@@ -70,6 +70,7 @@ class Setting(msgspec.Struct, frozen=True):
     config_hash: str
 
 
+_NAMED_MAX = 3
 _READY = (Mode.LOCKED, Mode.REDUCING, Mode.OBSERVING, Mode.TRADING)
 
 
@@ -119,6 +120,24 @@ def merge(
     )
 
 
+def faults_in_words(shown: Shown) -> list[str]:
+    """Each active fault once, with what it is about; empty for a trader that is down, whose
+    last beat says nothing of now.
+    """
+    if shown.mode is Mode.STOPPED:
+        return []
+    subjects: dict[str, list[str]] = {}
+    for fault in shown.faults:
+        subjects.setdefault(fault.fault, []).extend([fault.subject] * bool(fault.subject))
+    return [f"{fault} {_few(names)}" if names else fault for fault, names in subjects.items()]
+
+
+def why_stopped(shown: Shown) -> str | None:
+    """The reason of the stop that the trader is down for; None while it runs."""
+    stop = shown.trader.last_stop
+    return stop.reason if shown.mode is Mode.STOPPED and stop is not None else None
+
+
 def not_ready(shown: Shown, beat_timeout_s: float) -> list[str]:
     """Why the trader is not ready, in words; empty when it is synced, reconciled, not faulted."""
     reasons: list[str] = []
@@ -135,6 +154,11 @@ def not_ready(shown: Shown, beat_timeout_s: float) -> list[str]:
     if shown.last_reconcile.clean is not True:
         reasons.append("no clean reconciliation")
     return reasons
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED_MAX
+    return ", ".join(names[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _orders(state: State, running: bool, stop: LastStop | None) -> list[OrderState]:

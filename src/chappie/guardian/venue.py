@@ -9,13 +9,23 @@ class VenueFailedError(Exception):
 
 
 class Venue(Protocol):
-    """A venue process that is alive whenever a trader is started."""
+    """A venue process, started as often as it dies."""
 
     @property
     def pid(self) -> int | None: ...
 
+    @property
+    def rest_url(self) -> str: ...
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that was last started lives. Never blocks."""
+        ...
+
     def ensure(self) -> bool:
         """Start it if it does not run and wait until it serves; True when it was started.
+
+        One that died comes back where it was, so that a trader finds it again.
 
         Blocks, at most some ten seconds. Raises `VenueFailedError`.
         """

@@ -101,6 +101,12 @@ def run(plan: Plan, state: StateDir, policy: PolicyRunner, log: Log) -> LastStop
         kept.close()
 
 
+def signals_to_obey() -> list[signal.Signals]:
+    """The signals that ask for a stop; under nohup a hang-up is ignored on purpose."""
+    hang_up_counts = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [number for number in _SIGNALS if hang_up_counts or number is not signal.SIGHUP]
+
+
 def crash_stop(error: BaseException, log: Log) -> LastStop:
     """The stop that a bug outside the decision loop makes; where it was goes to the log."""
     detail = log.redactor.text(f"{type(error).__name__}: {error}")
@@ -252,7 +258,7 @@ def _obey_signals(trader: Trader, watchdog: Watchdog, loop: asyncio.AbstractEven
         watchdog.end_within_bounds(StopReason.OPERATOR, detail)
         loop.call_soon_threadsafe(trader.ask_to_stop, StopReason.OPERATOR.word, detail)
 
-    for number in _SIGNALS:
+    for number in signals_to_obey():
         signal.signal(number, asked)
 
 

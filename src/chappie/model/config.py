@@ -236,6 +236,15 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             f"{c.orders.expires_after_s + 1}",
         ),
         (
+            "orders.resolve_within_s",
+            # Counted from the sending, like the other; an order would be given up before the
+            # venue was ever asked for it. An acknowledgement that is waited for less long than
+            # the order may arrive is fine: it is in doubt, and absent only after the fence.
+            c.orders.resolve_within_s > c.orders.ack_timeout_s,
+            f"{c.orders.resolve_within_s} must exceed orders.ack_timeout_s = "
+            f"{c.orders.ack_timeout_s}",
+        ),
+        (
             "feed.fault_after_s",
             c.feed.fault_after_s > c.feed.soft_stop_after_s,
             f"{c.feed.fault_after_s} must exceed feed.soft_stop_after_s = "

@@ -446,7 +446,9 @@ def test_a_missing_header_is_none_and_not_zero() -> None:
     assert _budget({"x-ratelimit-remaining": "3"}) == BudgetSeen(None, 3, None, None)
 
 
-@pytest.mark.parametrize("text", ["", "many", "1.5", "²", "--5", "1_0", "0x1f", "9" * 5000, "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "many", "1.5", "²", "--5", "1_0", "0x1f", "9" * 5000, "٣", "0\x1f"]
+)
 def test_a_garbage_header_counts_as_missing(text: str) -> None:
     assert _budget({"x-ratelimit-remaining": text}) == BudgetSeen(None, None, None, None)
 

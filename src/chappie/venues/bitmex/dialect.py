@@ -49,7 +49,7 @@ _DETAIL_CHARS = 400
 _TIMEOUT_UNIT = 1000  # cancelAllAfter counts milliseconds
 
 # What a budget header may hold; anything else counts as missing.
-_WHOLE = re.compile(r"\s*-?[0-9]{1,18}\s*")
+_WHOLE = re.compile(r"[ \t]*-?[0-9]{1,18}[ \t]*")
 
 _decode_rows = msgspec.json.Decoder(list[Row]).decode
 _decode_row = msgspec.json.Decoder(Row).decode
