@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT / "src"))
 from chappie.core.gate import Denial  # noqa: E402  the path to it is set above
 from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
 from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
+from chappie.simulation.faults import KINDS  # noqa: E402
+from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
 
 _REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -118,6 +120,16 @@ def stops() -> str:
     return _table(("code", "reason", "faults that end in it", "restarted"), rows)
 
 
+def night_faults() -> str:
+    rows = [(f"`{kind.name}`", kind.what, kind.undone) for kind in KINDS]
+    return _table(("kind", "what it does", "what ends it"), rows)
+
+
+def invariants() -> str:
+    rows = [(f"`{name}`", what) for name, what in INVARIANTS.items()]
+    return _table(("invariant", "what must hold"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "wire-refusals": wire_refusals,
     "outcomes": outcomes,
@@ -125,6 +137,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": faults,
     "denials": denials,
     "stops": stops,
+    "night-faults": night_faults,
+    "invariants": invariants,
 }
 
 

@@ -26,7 +26,9 @@ REPLAY = "chappie.replay"
 SIMVENUE = "chappie.simvenue"
 SIMVENUE_SERVER = "chappie.simvenue.server"
 LIVE = "chappie.live"
+RESTARTS = "chappie.guardian.restarts"
 GUARDIAN = "chappie.guardian"
+SIMULATION = "chappie.simulation"
 CLI = "chappie.cli"
 
 # From the bottom up. A module belongs to the layer with the longest package name that fits it.
@@ -51,9 +53,16 @@ LAYERS = (
         (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL),
         ("msgspec", "aiohttp", "picows", "yarl"),
     ),
+    # Pure: when a stopped trader is started again. The simulated supervisor asks it too.
+    Layer(RESTARTS, (MODEL,), ("msgspec",)),
+    Layer(
+        SIMULATION,
+        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, SIMVENUE, RESTARTS),
+        ("msgspec",),
+    ),
     Layer(
         GUARDIAN,
-        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, LIVE, SIMVENUE),
+        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, LIVE, SIMVENUE, RESTARTS),
         ("msgspec", "aiohttp", "apprise", "yarl"),
     ),
     Layer(
@@ -70,6 +79,8 @@ LAYERS = (
             LIVE,
             SIMVENUE,
             SIMVENUE_SERVER,
+            SIMULATION,
+            RESTARTS,
             GUARDIAN,
         ),
         ("msgspec", "rich"),

@@ -67,6 +67,9 @@ def test_every_foreign_package_of_the_table_is_a_declared_dependency() -> None:
         ("chappie.simvenue.planted", "from chappie.simvenue.server import serve"),
         ("chappie.simvenue.server", "from chappie.core import step"),
         ("chappie.guardian.planted", "from chappie.cli import main"),
+        ("chappie.guardian.planted", "from chappie.simulation import world"),
+        ("chappie.simulation.planted", "from chappie.guardian import guardian"),
+        ("chappie.simulation.planted", "from chappie.live import trader"),
         ("chappie.guardian.planted", "import requests"),
         ("chappie.newcomer.planted", "import math"),
         ("chappie", "from chappie.model import units"),
@@ -85,6 +88,7 @@ def test_a_planted_import_is_reported(name: str, text: str) -> None:
         ("chappie.live.planted", "import picows, asyncio\nfrom chappie.venues.bitmex import wire"),
         ("chappie.simvenue.server", "import aiohttp\nfrom chappie.simvenue.venue import Venue"),
         ("chappie.guardian.planted", "from chappie import __version__"),
+        ("chappie.simulation.planted", "from chappie.guardian.restarts import judge"),
     ],
 )
 def test_an_import_that_points_down_is_not_reported(name: str, text: str) -> None:

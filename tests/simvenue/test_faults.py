@@ -455,3 +455,46 @@ def test_logins_and_subscriptions_can_be_refused_cut_or_left_unanswered(rig: Rig
     rig.arm("close_on_login", count=1)
     rig.say(conn, request)
     assert rig.sockets[conn].close_code == 1006
+
+
+# Reads that lie
+
+
+def _open_orders(rig: Rig) -> list[str]:
+    path = "/order?filter=%7B%22open%22%3Atrue%7D"
+    return [row["orderID"] for row in rig.ask("GET", path).json]
+
+
+def test_a_stale_read_shows_what_it_showed_the_time_before(rig: Rig) -> None:
+    rig.order("Buy", 100, 59_000)
+    (first,) = _open_orders(rig)
+    rig.order("Buy", 100, 59_000)
+    rig.arm("stale_read", method="GET", count=1)
+    assert _open_orders(rig) == [first]
+    assert len(_open_orders(rig)) == 2
+
+
+def test_the_first_answer_to_a_question_cannot_be_stale(rig: Rig) -> None:
+    rig.order("Buy", 100, 59_000)
+    rig.arm("stale_read", method="GET")
+    assert len(_open_orders(rig)) == 1
+
+
+def test_an_empty_and_a_cut_read_look_like_any_other(rig: Rig) -> None:
+    for _ in range(3):
+        rig.order("Buy", 100, 59_000)
+    rig.arm("empty_read", method="GET", count=1)
+    assert _open_orders(rig) == []
+    rig.arm("cut_read", method="GET", count=1)
+    assert len(_open_orders(rig)) == 1
+    assert rig.log()[-1]["fault"] == "cut_read"
+    assert len(_open_orders(rig)) == 3
+
+
+def test_whoever_counts_learns_which_fault_struck() -> None:
+    faults = Faults(1)
+    first = faults.arm(T0, Fault(fault="drop", count=2))
+    second = faults.arm(T0, Fault(fault="duplicate"))
+    for name in ("drop", "duplicate", "drop", "drop"):
+        faults.take(T0, name, Scene())
+    assert list(faults.struck) == [first, second, first]

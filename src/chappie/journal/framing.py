@@ -58,13 +58,15 @@ class FrameReader:
     frame being written then looks torn, and reading again later finds it whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        """``data`` is the file's content where it is at hand already."""
         self.path = path
         self.torn: Torn | None = None
         self.end = 0
+        self._data = data
 
     def __iter__(self) -> Iterator[memoryview]:
-        data = self.path.read_bytes()
+        data = self.path.read_bytes() if self._data is None else self._data
         view = memoryview(data)
         offset = 0
         self.torn = None
@@ -82,7 +84,7 @@ class FrameReader:
     def reject(self, offset: int, detail: str) -> None:
         """A whole frame whose payload makes no sense: nothing after it is believed either."""
         self.end = offset
-        size = self.path.stat().st_size
+        size = self.path.stat().st_size if self._data is None else len(self._data)
         self.torn = Torn(str(self.path), offset, size - offset, detail, at_tail=False)
 
     def _tear(self, data: bytes, offset: int, detail: str) -> None:

@@ -8,6 +8,7 @@ is to fail now. The rows come from protocol sections 4 and 9: what really happen
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 
@@ -19,6 +20,9 @@ from chappie.simvenue.stamps import stamp
 
 FAULTS_MAX = 256
 """So many can be armed at once; past it arming is refused."""
+
+STRUCK_MAX = 10_000
+"""So many strikes are remembered for whoever counts them."""
 
 
 class Place(Enum):
@@ -132,6 +136,9 @@ KINDS: tuple[Kind, ...] = (
     ),
     _kind("ban_403", "the load balancer's page for banned addresses", Place.REQUEST, Place.UPGRADE),
     _kind("skew_clock", "the venue's clock is `ms` ahead (or behind, if negative)", Place.STANDING),
+    _kind("stale_read", "a read shows what the same read showed the time before", Place.ANSWER),
+    _kind("empty_read", "a read shows no rows, with status 200", Place.ANSWER),
+    _kind("cut_read", "a read shows the first half of its rows, with status 200", Place.ANSWER),
     _kind("omit_ratelimit_headers", "answers carry no x-ratelimit headers", Place.ANSWER),
     _kind(
         "instrument_state",
@@ -208,6 +215,8 @@ class Faults:
     """The armed faults of one venue, in the order in which they were armed."""
 
     def __init__(self, seed: int) -> None:
+        # Numbers of faults that struck since somebody last emptied this, in that order.
+        self.struck: deque[int] = deque(maxlen=STRUCK_MAX)
         self._armed: list[_Armed] = []
         self._numbers = 0
         self._random = random.Random(seed)
@@ -263,6 +272,7 @@ class Faults:
             if armed.left is not None:
                 armed.left -= 1
             armed.used += 1
+            self.struck.append(armed.number)
             return fault
         return None
 

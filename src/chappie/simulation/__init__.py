@@ -1,0 +1,1 @@
+"""The simulation: core, venue, network, disk and process on one virtual clock, from one seed."""

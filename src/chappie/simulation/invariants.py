@@ -1,0 +1,383 @@
+"""The invariants: what must hold whatever goes wrong, checked on the venue's truth.
+
+The witness sees what the process saw (events, commands) and what the venue knows. It asks the
+core only for what it believes (`live`, `knows`), never whether it was right.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chappie.core.core import Core
+from chappie.model.commands import Command, Keep, SendCall, SendOrder
+from chappie.model.enums import Side
+from chappie.model.events import Answered, Event, FrameReceived, Unanswered
+from chappie.model.faults import Fault
+from chappie.model.records import Fill, FundingPaid, Intent
+from chappie.model.units import SECOND_NS, At, seconds_ns
+from chappie.simulation.hand import ACCOUNT, PREFIX
+from chappie.simulation.process import Process
+from chappie.simulation.world import Watch
+from chappie.simvenue.orders import Order
+from chappie.venues.registry import VENUES
+
+if TYPE_CHECKING:
+    from chappie.simulation.night import Night
+
+INVARIANTS: dict[str, str] = {
+    "no_bug": "no process ends with `invariant_violated` or `internal_error`",
+    "active_knows_all": "while ACTIVE, every working order of ours at the venue is known",
+    "one_order": "at most one order of ours works at the venue",
+    "ask_before_repeating": "no order is sent while the fate of an earlier one is unknown",
+    "intent_first": "an order's intent is on the disk before its request leaves",
+    "name_once": "no clOrdID is used twice",
+    "allowed": "no order is sent while `allow_trade` is off, nor by any request but the gate's",
+    "reconciled_first": "no order is sent before this process read orders, fills and position",
+    "switch_armed": "no order is sent unless the switch at the venue outlasts its expiry",
+    "market_fresh": "no order is sent on a market that was silent for longer than the soft stop",
+    "position_limit": "no order is sent that could take our position past `max_position`",
+    "position_true": "no order is sent long after somebody else moved the position",
+    "fills_in_time": "no order is sent while a fill older than promise 5 allows is not booked",
+    "foreign_untouched": "no request of ours touches an order without our prefix",
+    "owned": "a working order of ours has an owner: a trader, a start that is due, or the switch",
+    "calm": "after everything heals the bot is ACTIVE and trades again, in bounded time",
+    "sides_agree": "after calm, position and working orders are equal on both sides",
+    "books_agree": "after calm, every fill and payment of the venue is booked once, to the satoshi",
+    "replay": "each run's journal gives the same commands again",
+}
+
+# Fates that only the venue can tell; a definite answer settles one.
+_DEFINITE = (400, 401, 403, 404, 429)
+_OVERLOADED = b"The system is currently overloaded. Please try again later."
+_MARKET = (b'{"table":"quote"', b'{"table":"orderBookL2"')
+_READS = ("/order?", "/execution", "/position")
+_BOOKED_KINDS = ("Trade", "Liquidation", "Bankruptcy", "Settlement")
+
+
+class _Sent(msgspec.Struct):
+    """An order of which the process does not know yet what became of it."""
+
+    side: Side
+    qty: int
+    reduce_only: bool
+    expires_ns: int
+    request: tuple[int, int]
+
+
+class Truth:
+    """What the venue knows of the account, read where it keeps it."""
+
+    def __init__(self, night: "Night") -> None:
+        self._account = night.exchange.pit.accounts[ACCOUNT]
+        self._night = night
+        self._read = 0
+        # Our fills, and the payments that are ours to book: (when, row).
+        self.fills: list[tuple[int, dict[str, Any]]] = []
+        self.payments: list[dict[str, Any]] = []
+        self.our_qty = 0
+        self.hand_qty = 0
+        # Since when another hand has been holding something.
+        self.hand_since_ns: int | None = None
+
+    def read(self) -> None:
+        """Take in what was executed since the last look."""
+        rows = self._account.executions
+        if self._read == len(rows):
+            return
+        for index in range(self._read, len(rows)):
+            self._take(rows[index])
+        self._read = len(rows)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if row["execType"] == "Funding":
+            self.payments.append(row)
+        elif row["execType"] in _BOOKED_KINDS:
+            signed = row["lastQty"] if row["side"] == "Buy" else -row["lastQty"]
+            if str(row.get("clOrdID") or "").startswith(PREFIX):
+                if not self.hand_qty:
+                    self.hand_since_ns = self._night.now_ns
+                self.hand_qty += signed
+                if not self.hand_qty:
+                    self.hand_since_ns = None
+            else:
+                self.our_qty += signed
+                self.fills.append((self._night.now_ns, row))
+
+    def working(self) -> Iterator[Order]:
+        """Our orders that work."""
+        for order in self._account.open_orders.values():
+            if self._night.is_ours(order.cl_ord_id):
+                yield order
+
+    @property
+    def switch_ns(self) -> int | None:
+        return self._account.cancel_at_ns
+
+    def is_ours(self, order_id: str) -> bool:
+        order = self._account.orders.get(order_id)
+        return order is not None and self._night.is_ours(order.cl_ord_id)
+
+
+def live(core: Core) -> dict[str, int]:
+    """What the core believes to work or to be able to: contracts at worst, by clOrdID."""
+    return {o.asked.cl_ord_id: o.leaves_worst for o in core.desk.account.blotter.live()}
+
+
+def knows(core: Core, order: Order) -> bool:
+    """Whether the core believes that an order of ours works, of this run or of an older one."""
+    believed = core.desk.account.blotter.get(order.cl_ord_id)
+    if believed is not None and believed.is_live:
+        return True
+    return core.faults.has(Fault.LEFTOVER_ORDERS)
+
+
+class Witness(Watch):
+    """Looks on all night."""
+
+    def __init__(self, night: "Night") -> None:
+        self._night = night
+        self.truth = Truth(night)
+        self.orders_sent = 0
+        self._intents: dict[str, int] = {}
+        self._unknown: dict[str, _Sent] = {}
+        self._paths: dict[tuple[int, int], tuple[str, str, int]] = {}
+        self._seen_reads: dict[str, None] = {}
+        self._epoch = 0
+        self._market_ns = 0
+        self._count_working = -1
+        reconcile, orders = night.config.reconcile, night.config.orders
+        # Promise 5: so long a fill, or a position that moved, may stay unknown to a trading bot.
+        self._read_within_ns = seconds_ns(
+            reconcile.every_s + reconcile.grace_s + orders.ack_timeout_s
+        )
+
+    @property
+    def hand_qty(self) -> int:
+        return self.truth.hand_qty
+
+    # --- what the process saw and did
+
+    def stepped(self, process: Process, at: At, event: Event, commands: Sequence[Command]) -> None:
+        if type(event) is FrameReceived:
+            if event.payload.startswith(_MARKET):
+                self._market_ns = self._night.now_ns
+            if self._unknown:
+                self._mentioned(event.payload)
+        elif type(event) is Answered:
+            self._answered(process, event)
+        elif type(event) is Unanswered and not event.sent:
+            self._settle(process, event.request_id)
+        if not process.core.faults:
+            for order in self.truth.working():
+                if not knows(process.core, order):
+                    self._broken("active_knows_all", f"{order.cl_ord_id} works, and is not known")
+        self._night.stepped(process, event, commands)
+
+    def performing(self, process: Process, command: Command) -> None:
+        if type(command) is SendOrder:
+            self._order(process, command)
+        elif type(command) is SendCall:
+            self._call(process, command)
+        elif type(command) is Keep and isinstance(command.record, Intent):
+            self._intents[command.record.order.cl_ord_id] = command.record.decision
+
+    def venue_moved(self) -> None:
+        self.truth.read()
+        names = [order.cl_ord_id for order in self.truth.working()]
+        if len(names) > 1 and len(names) != self._count_working:
+            self._broken("one_order", f"at once: {', '.join(names)}")
+        self._count_working = len(names)
+
+    # --- knowledge of fates
+
+    def _answered(self, process: Process, event: Answered) -> None:
+        key = process.epoch, event.request_id
+        method, path, sent_ns = self._paths.pop(key, ("", "", 0))
+        if method == "GET" and event.status == 200:
+            for kind in _READS:
+                if path.startswith(kind):
+                    self._read(process, kind)
+        if not self._unknown:
+            return
+        if event.status in _DEFINITE or (event.status == 503 and _OVERLOADED in event.body):
+            self._settle(process, event.request_id)
+        elif event.status == 200 and b'"error"' not in event.body:
+            self._mentioned(event.body)
+            if method == "GET" and path.startswith("/order"):
+                self._absent(path, sent_ns)
+
+    def _read(self, process: Process, kind: str) -> None:
+        if self._epoch != process.epoch:
+            self._epoch = process.epoch
+            self._seen_reads = {}
+        self._seen_reads[kind] = None
+
+    def _mentioned(self, payload: bytes) -> None:
+        for name in [name for name in self._unknown if name.encode() in payload]:
+            del self._unknown[name]
+
+    def _settle(self, process: Process, request_id: int) -> None:
+        for name, sent in list(self._unknown.items()):
+            if sent.request == (process.epoch, request_id):
+                del self._unknown[name]
+
+    def _absent(self, path: str, asked_ns: int) -> None:
+        """A complete read that began when nothing could arrive any more, and did not show it."""
+        for name, sent in list(self._unknown.items()):
+            if asked_ns >= sent.expires_ns and (name in path or "open" in path):
+                del self._unknown[name]
+
+    # --- what is sent
+
+    def _call(self, process: Process, command: SendCall) -> None:
+        call = command.call
+        self._paths[process.epoch, command.request_id] = call.method, call.path, self._night.now_ns
+        if VENUES["simulated"].creates_or_amends(call):
+            self._broken("allowed", f"{call.method} {call.path} without the gate")
+        if call.method == "DELETE":
+            self._cancel(call.path, call.body)
+
+    def _cancel(self, path: str, body: bytes) -> None:
+        asked = json.loads(body) if body else {}
+        names, ids = asked.get("clOrdID", []), asked.get("orderID", [])
+        foreign = [name for name in _listed(names) if not self._night.is_ours(name)]
+        foreign += [one for one in _listed(ids) if not self.truth.is_ours(one)]
+        if foreign or path != "/order" or not (names or ids):
+            self._broken("foreign_untouched", f"DELETE {path} {body.decode()}")
+
+    def _order(self, process: Process, command: SendOrder) -> None:
+        night, order = self._night, command.order.value
+        name = order.cl_ord_id
+        self.orders_sent += 1
+        now_ns = night.now_ns
+        config = night.config
+        if name in night.names:
+            self._broken("name_once", name)
+        night.names[name] = process.epoch
+        if name not in self._intents:
+            self._broken("intent_first", name)
+        if self._unknown:
+            self._broken("ask_before_repeating", f"{name} while {', '.join(self._unknown)}")
+        if not config.bot.allow_trade:
+            self._broken("allowed", f"{name} with bot.allow_trade off")
+        if self._epoch != process.epoch or len(self._seen_reads) < len(_READS):
+            self._broken("reconciled_first", f"{name} after {', '.join(self._seen_reads)}")
+        expires_ns = command.expires_s * SECOND_NS
+        switch_ns = self.truth.switch_ns
+        if switch_ns is None or switch_ns < expires_ns - night.venue.timeline.skew_ns:
+            self._broken("switch_armed", f"{name} expires at {expires_ns}, switch {switch_ns}")
+        silent_ns = now_ns - self._market_ns
+        if silent_ns > seconds_ns(config.feed.soft_stop_after_s + config.feed.check_every_s):
+            self._broken("market_fresh", f"{name} after {silent_ns / SECOND_NS:.1f} s of silence")
+        self._check_limit(name, order.side, order.qty, order.reduce_only)
+        since_ns = max(self.truth.hand_since_ns or now_ns, night.lies_until_ns)
+        if now_ns - since_ns > self._read_within_ns:
+            self._broken("position_true", f"{name} while another hand holds {self.hand_qty}")
+        self._check_fills(process, name)
+        self._unknown[name] = _Sent(
+            order.side,
+            order.qty,
+            order.reduce_only,
+            expires_ns,
+            (process.epoch, command.request_id),
+        )
+
+    def _check_limit(self, name: str, side: Side, qty: int, reduce_only: bool) -> None:
+        if reduce_only:
+            return
+        worst = side.sign * self.truth.our_qty + qty
+        working = {order.cl_ord_id: order for order in self.truth.working()}
+        for order in working.values():
+            same = (order.side == "Buy") == (side is Side.BUY)
+            worst += order.leaves_qty if same else 0
+        for other, sent in self._unknown.items():
+            if other not in working and sent.side is side and not sent.reduce_only:
+                worst += sent.qty
+        if worst > self._night.config.bot.max_position:
+            self._broken("position_limit", f"{name} could make it {worst}")
+
+    def _check_fills(self, process: Process, name: str) -> None:
+        """Promise 5, counted from the fill or from the last read that lied."""
+        night = self._night
+        ledger = process.core.desk.account.ledger
+        for when_ns, row in reversed(self.truth.fills):
+            late = night.now_ns - max(when_ns, night.lies_until_ns) > self._read_within_ns
+            if late and not ledger.knows(row["execID"]):
+                words = f"{name} while {row['execID']} of {row['clOrdID']} is not booked"
+                self._broken("fills_in_time", words)
+                return
+            if night.now_ns - when_ns > 60 * SECOND_NS:
+                return
+
+    # --- now and then
+
+    def look(self) -> None:
+        """What need not be checked at every step."""
+        night = self._night
+        process = night.process
+        for order in self.truth.working():
+            if self.truth.switch_ns is not None or night.supervisor.start_due_ns is not None:
+                return
+            if process is not None and process.alive:
+                starting = not process.core.reconciler.ever_clean
+                if starting or knows(process.core, order):
+                    continue
+            self._broken("owned", f"{order.cl_ord_id} works, and nobody answers for it")
+
+    # --- at the end
+
+    def sides_agree(self, process: Process) -> str:
+        """Why bot and venue differ at this moment; empty when they do not."""
+        account = process.core.desk.account
+        if account.ledger.qty != self.truth.our_qty:
+            return f"position: ledger {account.ledger.qty}, venue {self.truth.our_qty}"
+        believed = live(process.core)
+        working = {order.cl_ord_id: order.leaves_qty for order in self.truth.working()}
+        if believed != working:
+            return f"orders: believed {believed}, at the venue {working}"
+        missing = [
+            row["execID"] for _, row in self.truth.fills if not account.ledger.knows(row["execID"])
+        ]
+        return f"fills not booked: {', '.join(missing)}" if missing else ""
+
+    def books_agree(self, process: Process) -> str:
+        """Why the books differ from the venue's, fill by fill; empty when they do not."""
+        kept = self._night.disk.kept()
+        booked = sorted(
+            (r.exec_id, r.side.value, r.qty, r.cost, r.fee) for r in kept if isinstance(r, Fill)
+        )
+        true = sorted(
+            (r["execID"], r["side"], r["lastQty"], r["execCost"], r["execComm"])
+            for _, r in self.truth.fills
+        )
+        if booked != true:
+            return f"kept and not true {_without(booked, true)}, true and not kept " + str(
+                _without(true, booked)
+            )
+        paid = sorted((r.exec_id, r.fee) for r in kept if isinstance(r, FundingPaid))
+        true_paid = sorted((r["execID"], r["execComm"]) for r in self.truth.payments)
+        ledger = process.core.desk.account.ledger
+        sums = (ledger.fills, ledger.fees, ledger.funding)
+        true_sums = (len(true), sum(row[4] for row in true), sum(fee for _, fee in true_paid))
+        if sums != true_sums or paid != true_paid:
+            return f"fills, fees, funding: ledger {sums}, venue {true_sums}; paid {paid}"
+        return ""
+
+    def _broken(self, invariant: str, words: str) -> None:
+        self._night.violated(invariant, words)
+
+
+def _listed(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _without(rows: list[Any], others: list[Any]) -> list[Any]:
+    left = list(rows)
+    for row in others:
+        if row in left:
+            left.remove(row)
+    return left[:3]
