@@ -292,6 +292,18 @@ def test_an_order_of_a_newer_epoch_stops_this_process_and_is_left_alone(seen_by:
     assert b'{"timeout":0}' not in [c.body for c in rig.calls("POST")], "the switch is its own now"
 
 
+def test_an_order_of_our_name_that_is_not_what_we_asked_for_is_a_twins() -> None:
+    rig = restarted()
+    rig.wait(2, rig.quote)
+    (order,) = rig.orders_sent
+    rig.refuse(order, 400, "Duplicate clOrdID")
+    rig.orders = [order_row(named(order), "New", side="Sell")]
+    rig.wait(4, rig.quote)
+    assert rig.stop is not None
+    assert rig.stop.reason == "not_alone"
+    assert len(rig.orders_sent) == 1
+
+
 def test_a_start_beside_an_instance_of_a_newer_epoch_sends_nothing() -> None:
     rig = Rig(trading(), epoch=2)
     rig.orders = [order_row(NEWER, "New")]

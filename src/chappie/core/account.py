@@ -91,8 +91,8 @@ class Account:
     def _followed(self, before: Order | None, order: Order, now_ns: int) -> None:
         if not order.is_live and (before is None or before.is_live):
             self.last_ended_ns = now_ns
-        if order.orphan or (before is not None and not before.is_live):
-            # Of a dead run, or taken for dead ourselves: the venue made the step, not we.
+        if order.orphan or order.is_amended or (before is not None and not before.is_live):
+            # Of a dead run, taken for dead, or changed by hand: the venue made the step, not we.
             self.enter()
         else:
             self.follow()
@@ -116,6 +116,8 @@ class Account:
     def _at_work(self) -> tuple[bool, bool]:
         increasing = reducing = False
         for order in self.blotter.live():
+            if order.leaves_worst == 0:
+                continue
             if order.asked.side.sign * self.expected_qty < 0:
                 reducing = True
             else:

@@ -123,7 +123,10 @@ class Desk:
         account = self.account
         assert account.naming is not None
         before = account.blotter.find(row)
-        if before is not None:
+        if before is not None and row.side not in (None, before.asked.side):
+            # Of our name, and not what we asked for (reported failure 17): a twin made it.
+            self._not_alone(at, before.asked.cl_ord_id)
+        elif before is not None:
             order = account.hear(before, row, at.now_ns)
             if order.said != before.said:
                 self._tell(order)

@@ -76,6 +76,14 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return self.asked.qty if self.said is None else self.said.leaves_qty
 
     @property
+    def is_amended(self) -> bool:
+        """It works, and not for the quantity that we asked for: another hand changed it."""
+        said = self.said
+        if said is None or not self.is_live:
+            return False
+        return said.cum_qty + said.leaves_qty != self.asked.qty
+
+    @property
     def in_doubt(self) -> bool:
         return self.request is not None and self.request.in_doubt
 
@@ -189,10 +197,9 @@ def executed(order: Order, order_id: str, booked: int, now_ns: int) -> Order:
     """
     if order.cum_qty >= booked:
         return order
-    # Amended by hand, it may be larger than what we asked for: then the venue's word counts.
     said = order.said
-    amended = said is not None and not said.ord_status.is_terminal
-    left = (said.cum_qty + said.leaves_qty if said and amended else order.asked.qty) - booked
+    qty = said.cum_qty + said.leaves_qty if said and order.is_amended else order.asked.qty
+    left = qty - booked
     row = OrderSaid(
         order_id=order_id,
         cl_ord_id=order.asked.cl_ord_id,
