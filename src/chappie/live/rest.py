@@ -192,7 +192,11 @@ class RestClient:
                     self._redactor.bytes(body),
                 )
         except TimeoutError as error:
-            detail = f"no answer within {round(total_s, 2):g} s" if trace.left else "no connection in time"
+            detail = (
+                f"no answer within {round(total_s, 2):g} s"
+                if trace.left
+                else "no connection in time"
+            )
             return self._unanswered(request, trace.left, detail, error)
         except (aiohttp.ClientError, OSError) as error:
             return self._unanswered(request, trace.left, "", error)
