@@ -144,6 +144,10 @@ class Venue:
         text = None if body is None else json.dumps(body)
         return get_json(f"{self._control_url}/{path}", method, text)
 
+    def get(self, path: str) -> Any:
+        """What the venue's public API answers."""
+        return get_json(f"{self.rest_url}{path}")
+
     def arm(self, fault: str, **values: object) -> None:
         self.control("faults", "POST", {"fault": fault, **values})
 
