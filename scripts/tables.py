@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from chappie.core.gate import Denial  # noqa: E402  the path to it is set above
 from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
@@ -22,6 +22,7 @@ from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
+from tests.failures.table import FAILURES  # noqa: E402
 
 _REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OPENING = re.compile(r"<!-- table: ")
@@ -130,6 +131,15 @@ def invariants() -> str:
     return _table(("invariant", "what must hold"), rows)
 
 
+def failures() -> str:
+    rows = []
+    for row in FAILURES:
+        tests = "<br>".join(f"`{test}`" for test in row.tests)
+        rule = row.rule if row.occurs else f"*Cannot occur.* {row.rule}"
+        rows.append((str(row.number), row.failure, rule, tests))
+    return _table(("", "what was reported", "our rule", "shown by"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "wire-refusals": wire_refusals,
     "outcomes": outcomes,
@@ -137,6 +147,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": faults,
     "denials": denials,
     "stops": stops,
+    "failures": failures,
     "night-faults": night_faults,
     "invariants": invariants,
 }

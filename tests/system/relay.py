@@ -51,12 +51,8 @@ class Relay:
         server.close()
         self._loop.close()
 
-    async def _serve(
-        self, bot_in: asyncio.StreamReader, bot_out: asyncio.StreamWriter
-    ) -> None:
-        venue_in, venue_out = await asyncio.open_connection(
-            self._parts.hostname, self._parts.port
-        )
+    async def _serve(self, bot_in: asyncio.StreamReader, bot_out: asyncio.StreamWriter) -> None:
+        venue_in, venue_out = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         up = asyncio.ensure_future(_copy(bot_in, venue_out))
         down = asyncio.ensure_future(self._pass_frames(venue_in, bot_out))
         try:

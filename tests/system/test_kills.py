@@ -68,9 +68,9 @@ def trade_again(one: Killed) -> None:
 def killed(venue: Venue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Killed]]:
     folder = tmp_path_factory.mktemp("killed")
     found = {
-        name: Killed(Bot(folder / str(number)), venue.seat())
-        for number, name in enumerate(BETWEEN)
+        name: Killed(Bot(folder / str(number)), venue.seat()) for number, name in enumerate(BETWEEN)
     }
+
     def kill(one: Killed) -> None:
         fault, values = BETWEEN[next(name for name in found if found[name] is one)]
         kill_in_between(one, fault, account=one.seat.account, **values)

@@ -72,13 +72,10 @@ def trade_again(one: Started, fault: str, values: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def started(
-    venue: Venue, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Started]]:
+def started(venue: Venue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     folder = tmp_path_factory.mktemp("started")
     found = {
-        name: Started(Bot(folder / str(number)), venue.seat())
-        for number, name in enumerate(CASES)
+        name: Started(Bot(folder / str(number)), venue.seat()) for number, name in enumerate(CASES)
     }
     try:
         for step in (first_run, die, trade_again):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.rig import SHORT, TRADING, Bot, Played, Scene, Seat, Venue, a_venue, agree, play
+from tests.system.rig import SHORT, TRADING, Bot, Played, Scene, Venue, a_venue, agree, play
 
 pytestmark = pytest.mark.processes
 ORDER = {"route": "/order", "method": "POST"}

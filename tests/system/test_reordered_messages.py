@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.system.rig import SHORT, TRADING, Bot, Seat, Venue, agree
 from tests.system.relay import Relay, relayed
+from tests.system.rig import SHORT, TRADING, Bot, Seat, Venue, agree
 
 pytestmark = pytest.mark.processes
 SETS = (
@@ -81,9 +81,7 @@ def told(venue: Venue, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whatever_overtakes_what_each_fill_is_booked_once(
-    told: dict[str, Told], name: str
-) -> None:
+def test_whatever_overtakes_what_each_fill_is_booked_once(told: dict[str, Told], name: str) -> None:
     one = told[name]
     if one.failure is not None:
         raise one.failure

@@ -72,9 +72,7 @@ def sell_into(seat: Seat, other: Seat) -> None:
     (order,) = seat.open_orders()
     bids = seat.venue.get("/orderBook/L2?symbol=XBTUSD&depth=0")
     qty = sum(r["size"] for r in bids if r["side"] == "Buy" and r["price"] >= order["price"])
-    other.place(
-        side="Sell", orderQty=qty, price=order["price"], timeInForce="ImmediateOrCancel"
-    )
+    other.place(side="Sell", orderQty=qty, price=order["price"], timeInForce="ImmediateOrCancel")
 
 
 @pytest.mark.parametrize("filled", [False, True], ids=["left to the switch", "filled meanwhile"])
@@ -98,9 +96,7 @@ def test_a_laptop_that_slept_for_half_an_hour_begins_from_what_it_finds(
         stop = bot.shown()["trader"]["last_stop"]
         assert (stop["reason"], stop["known"]) == (StopReason.FEED_STALE.word, True)
         (status,) = [
-            row["ordStatus"]
-            for row in seat.truth()["orders"]
-            if row["orderID"] == order["orderID"]
+            row["ordStatus"] for row in seat.truth()["orders"] if row["orderID"] == order["orderID"]
         ]
         # Before the switch fired, somebody of the crowd may have taken it too.
         taken = status == "Filled"

@@ -1,4 +1,4 @@
-"""Two instances on one account: one stops with `not_alone`, the other goes on, nothing is doubled."""
+"""Two instances on one account: one stops, the other goes on, and nothing is doubled."""
 
 import pytest
 
@@ -7,7 +7,13 @@ from tests.system.conftest import Make
 from tests.system.rig import SHORT, TRADING, Bot, Seat, Venue, agree
 
 pytestmark = pytest.mark.processes
-SETS = (*SHORT, *TRADING, "orders.style=market", "feed.soft_stop_after_s=6", "feed.fault_after_s=12")
+SETS = (
+    *SHORT,
+    *TRADING,
+    "orders.style=market",
+    "feed.soft_stop_after_s=6",
+    "feed.fault_after_s=12",
+)
 MAX_POSITION = 1000
 
 
