@@ -297,10 +297,11 @@ FAILURES: tuple[Reported, ...] = (
     Reported(
         25,
         "Reconnecting in a storm uses up the connects of an hour",
-        "Each wait is twice the last, up to ten seconds, and only a connection that settled "
-        "starts anew",
+        "Each wait is twice the last, up to ten seconds, only a connection that settled starts "
+        "anew, and a run without a connection stops",
         (
-            _HERE + "test_refused_upgrades_do_not_use_up_the_connects_of_the_hour",
+            _HERE + "test_a_venue_that_takes_no_upgrade_is_a_stop_after_few_tries",
+            _HERE + "test_a_run_that_may_try_for_hours_does_not_storm_either",
             "tests/core/test_connection.py::test_each_loss_waits_twice_as_long_up_to_ten_seconds",
             "tests/core/test_connection.py::"
             "test_a_connection_that_lives_just_past_its_images_is_one_of_a_series",
