@@ -23,6 +23,7 @@ from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
 from scripts import order_tables  # noqa: E402
+from tests.failures.table import FAILURES  # noqa: E402
 from tests.simulation.sabotages import SABOTAGES  # noqa: E402
 
 _REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -162,6 +163,15 @@ def sabotages() -> str:
     return _table(("break", "what is then so", "caught by the invariant, or the test"), rows)
 
 
+def failures() -> str:
+    rows = []
+    for row in FAILURES:
+        tests = "<br>".join(f"`{test}`" for test in row.tests)
+        rule = row.rule if row.occurs else f"*Cannot occur.* {row.rule}"
+        rows.append((str(row.number), row.failure, rule, tests))
+    return _table(("", "what was reported", "our rule", "shown by"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "order-beliefs": lambda: _table(*order_tables.beliefs()),
     "order-words": lambda: _table(*order_tables.words()),
@@ -176,6 +186,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": faults,
     "denials": denials,
     "stops": stops,
+    "failures": failures,
     "night-faults": night_faults,
     "invariants": invariants,
     "sabotages": sabotages,

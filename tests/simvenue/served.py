@@ -35,7 +35,7 @@ def main() -> None:
 
 
 @contextmanager
-def served(**options: Any) -> Iterator[dict[str, Any]]:
+def served(*, env: dict[str, str] | None = None, **options: Any) -> Iterator[dict[str, Any]]:
     """A venue in a process of its own; where it listens, and its process under `process`.
 
     It is tied to this process by a lifeline, so it cannot be left behind.
@@ -43,6 +43,7 @@ def served(**options: Any) -> Iterator[dict[str, Any]]:
     lifeline, ours = os.pipe()
     python = os.environ.get("CHAPPIE_PYTHON", sys.executable)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
+    environment |= env or {}
     text = json.dumps({"lifeline_fd": lifeline, **options})
     process = subprocess.Popen(
         [python, "-m", "tests.simvenue.served", text],

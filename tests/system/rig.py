@@ -107,6 +107,11 @@ class Seat:
     def trades(self) -> list[dict[str, Any]]:
         return [row for row in self.truth()["executions"] if row["execType"] == "Trade"]
 
+    def armed(self) -> list[dict[str, Any]]:
+        """The faults of this account alone that still have a use left."""
+        rows: list[dict[str, Any]] = self.venue.control("faults")["armed"]
+        return [row for row in rows if row["account"] == self.account and row["left"] != 0]
+
     def place(self, **order: object) -> dict[str, Any]:
         """An order by somebody else: another program, or a person, on the same account."""
         body = json.dumps({"symbol": "XBTUSD", **order})
@@ -138,6 +143,10 @@ class Venue:
     def control(self, path: str, method: str = "GET", body: object = None) -> Any:
         text = None if body is None else json.dumps(body)
         return get_json(f"{self._control_url}/{path}", method, text)
+
+    def get(self, path: str) -> Any:
+        """What the venue's public API answers."""
+        return get_json(f"{self.rest_url}{path}")
 
     def arm(self, fault: str, **values: object) -> None:
         self.control("faults", "POST", {"fault": fault, **values})
@@ -268,11 +277,13 @@ class Bot:
 
     # --- waiting
 
-    def until(self, holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    def until(
+        self, holds: Callable[[], object], within_s: float = PATIENCE_S, every_s: float = 0.05
+    ) -> None:
         until_s = time.monotonic() + within_s
         while not holds():
             assert time.monotonic() < until_s, self._story()
-            time.sleep(0.05)
+            time.sleep(every_s)
 
     def until_event(self, event: str, within_s: float = PATIENCE_S, **fields: object) -> None:
         self.until(lambda: self.named(event, **fields), within_s)
@@ -335,12 +346,13 @@ def agree(bot: Bot, seat: Seat, *, told: bool = True) -> None:
 
 @dataclass(frozen=True)
 class Scene:
-    """A bot that is struck while it runs, and what to wait for then."""
+    """A bot that is struck while it runs, and what to wait for before and after."""
 
     happens: Callable[["Played"], object]
     strikes: tuple[tuple[str, dict[str, Any]], ...]
     sets: tuple[str, ...] = ()
     within_s: float = PATIENCE_S
+    when: Callable[["Played"], object] | None = None
 
 
 class Played:
@@ -385,6 +397,8 @@ def play(
                     one.failure = failure
 
     def strike(scene: Scene, one: Played) -> None:
+        if scene.when is not None:
+            one.bot.until(lambda: scene.when(one), every_s=0.01)
         one.before = len(one.bot.events())
         one.hit = max(row["number"] for row in one.seat.requests())
         for fault, values in scene.strikes:
