@@ -73,11 +73,16 @@ def taken() -> tuple[Step, ...]:
 # --- what is believed
 
 
+@cache
 def beliefs() -> tuple[Sequence[str], Rows]:
     """Of every standing, what the functions make of each order that stands there."""
-    there: dict[Standing, dict[str, Order]] = {one: {} for one in Standing}
+    there: dict[Standing, list[Order]] = {one: [] for one in Standing}
+    # Every order that can be reached is once the beginning of steps, one after the other.
+    last: Order | None = None
     for step in taken():
-        there[standing(step.after)][repr(step.after)] = step.after
+        if step.before is not last:
+            last = step.before
+            there[standing(last)].append(last)
     head = (
         "state",
         "what it means",
@@ -89,7 +94,7 @@ def beliefs() -> tuple[Sequence[str], Rows]:
     )
     rows = []
     for one in Standing:
-        orders = list(there[one].values())
+        orders = there[one]
         asked: tuple[Callable[[Order], str], ...] = (_counts, _gate, _executor, _cancels, _restart)
         cells = ("; ".join(sorted({ask(order) for order in orders})) for ask in asked)
         rows.append((f"**{one.words}**", one.meaning, *cells))
@@ -184,6 +189,7 @@ def diagram() -> str:
     return _mermaid(lines)
 
 
+@cache
 def _edges() -> dict[tuple[Standing, Standing], list[str]]:
     """The words that lead from one standing to another."""
     found: dict[tuple[Standing, Standing], dict[str, None]] = {}

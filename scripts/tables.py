@@ -23,6 +23,7 @@ from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
 from scripts import order_tables  # noqa: E402
+from tests.simulation.sabotages import SABOTAGES  # noqa: E402
 
 _REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OPENING = re.compile(r"<!-- table: ")
@@ -150,6 +151,17 @@ def invariants() -> str:
     return _table(("invariant", "what must hold"), rows)
 
 
+def sabotages() -> str:
+    rows = []
+    for one in SABOTAGES:
+        by = ", ".join(f"`{name}`" for name in one.caught_by)
+        if one.scene is not None:
+            # As a sentence: the name of a test is one.
+            by = one.scene.__name__.removeprefix("test_").replace("_", " ")
+        rows.append((f"`{one.name}`", one.what, by))
+    return _table(("break", "what is then so", "caught by the invariant, or the test"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "order-beliefs": lambda: _table(*order_tables.beliefs()),
     "order-words": lambda: _table(*order_tables.words()),
@@ -166,6 +178,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stops": stops,
     "night-faults": night_faults,
     "invariants": invariants,
+    "sabotages": sabotages,
 }
 
 

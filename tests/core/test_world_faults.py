@@ -236,6 +236,28 @@ def test_an_accepted_order_without_an_answer_is_resolved_and_never_sent_twice() 
     assert [row for row in world.sent("GET", "/order") if "clOrdID" in row["query"]]
 
 
+def test_one_empty_answer_about_an_order_in_doubt_does_not_end_it() -> None:
+    policy = Target(0)
+    config = trading(orders=RESTING, reconcile={"every_s": 30.0})
+    world = World(config, policy=policy, market=Calm())
+    world.run(10)
+    for table in ("order", "execution"):
+        world.arm("mute_table", table=table, for_ms=20_000)
+    world.arm("accept_then_timeout", route="/order", method="POST", count=1)
+    policy.target = 100
+    assert world.run(10, lambda: bool(world.bot.said("order_in_doubt")))
+    (doubted,) = world.bot.core.desk.account.in_doubt
+    assert doubted.request is not None
+    world.arm("error_500", route="/order", method="GET")
+    world.run((doubted.request.fence_ns - world.at().now_ns) / SECOND_NS)
+    world.clear("error_500")
+    world.arm("empty_read", route="/order", method="GET", count=1)
+    world.run(8)
+    assert world.venue.faults.struck, "it lied"
+    assert len(world.sent("POST", "/order")) == 1
+    assert [order.status for order in world.bot.core.desk.account.blotter.live()] == ["New"]
+
+
 def test_a_lost_order_is_proven_absent_only_after_the_fence_and_then_traded_again() -> None:
     policy = Target(0)
     world = World(trading(), policy=policy)

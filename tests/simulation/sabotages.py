@@ -1,258 +1,72 @@
-"""Deliberate breaks of the product: each takes one safety property away, by a patch from outside.
+"""Deliberate breaks of the product, and what catches each: `bin/sabotage`, or a test's sample.
 
-A row says what is broken, by which function, which invariants may catch it, and which faults the
-nights must hold for it to show. Nothing in the product knows of any of this.
+    bin/sabotage                  all of them; exit 1 when one goes unnoticed
+    bin/sabotage no_fence ...     those
+
+A break is a patch from outside (`breaks.py`). Most are caught by nights of the simulation in which
+only what the break needs goes wrong, and often; what no night can show is caught by a test, named
+here. Whatever catches a break must hold without it.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+import inspect
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 
-from chappie.core import desk as desk_module
-from chappie.core.blotter import Naming
-from chappie.core.core import Core
-from chappie.core.desk import Desk
-from chappie.core.faults import ActiveFaults
-from chappie.core.feed import Feed
-from chappie.core.ledger import Ledger
-from chappie.core.orders import Order, absent, refused
-from chappie.core.outbox import Outbox
-from chappie.core.reconcile import Reconciler
-from chappie.core.requests import ForRead
-from chappie.core.switch import Switch
-from chappie.core.trading import Trading
-from chappie.model.commands import Command, Keep
 from chappie.model.config import Config
-from chappie.model.enums import Lane
-from chappie.model.events import Started
-from chappie.model.faults import Fault
-from chappie.model.records import Fill, Intent
-from chappie.model.reports import (
-    FillsRead,
-    OrderSaid,
-    OrdersRead,
-    PositionRead,
-    PositionSaid,
-    Read,
-    Unknown,
+from chappie.simulation.night import Night, Violation
+from chappie.simulation.scenario import Scenario, scenario
+from tests.core import (
+    test_account,
+    test_reconcile,
+    test_requests,
+    test_world_faults,
+    test_world_recovery,
 )
-from chappie.model.units import Contracts
+from tests.journal import test_kept
+from tests.simulation import breaks
+from tests.simulation.breaks import Patch
+from tests.venues.bitmex import test_book_mirror
 
-
-class Patch(Protocol):
-    """How an attribute is replaced and put back: `pytest.MonkeyPatch.setattr`."""
-
-    def __call__(self, target: Any, name: str, value: Any) -> None: ...
+SEEDS = range(1, 13)
+MINUTES = 4
 
 
 class Sabotage(NamedTuple):
-    """One break. ``kinds`` are the faults of its nights, ``style`` the execution style."""
+    """One break. ``kinds`` are the faults of its nights, ``style`` the execution style, ``bot``
+    and ``given`` what else is so in them, with the break and without it. ``scene`` is the test
+    that catches what no night shows.
+    """
 
     name: str
     what: str
     apply: Callable[[Patch], None]
-    caught_by: tuple[str, ...]
-    kinds: tuple[str, ...]
+    caught_by: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     style: str = "market"
+    bot: Mapping[str, object] = MappingProxyType({})
+    given: Callable[[Patch], None] | None = None
+    scene: Callable[..., None] | None = None
+    arguments: Mapping[str, object] = MappingProxyType({})
 
 
-def _no_answer_means_rejected(patch: Patch) -> None:
-    def doubt(self: Any, at: Any, order: Order, why: str) -> None:
-        self.account.put(refused(order, at.now_ns, why), at.now_ns)
+class Caught(NamedTuple):
+    """What noticed a break: an invariant in the night of a seed, or a test."""
 
-    patch(Desk, "_doubt", doubt)
+    by: str
+    words: str
+    seed: int | None
 
 
-def _no_fence(patch: Patch) -> None:
-    def at_once(order: Order, asked_ns: int, now_ns: int) -> Order:
-        fence_ns = order.request.fence_ns if order.request is not None else 0
-        return absent(order, max(asked_ns, fence_ns), now_ns)
-
-    patch(desk_module, "absent", at_once)
-
-
-def _no_boot_fence(patch: Patch) -> None:
-    true = Core._start
-
-    def start(self: Core, at: Any, event: Started) -> None:
-        kept = tuple(one for one in event.kept if not isinstance(one, Intent))
-        true(self, at, msgspec.structs.replace(event, kept=kept))
-
-    patch(Core, "_start", start)
-
-
-def _optimistic_cancel(patch: Patch) -> None:
-    def gone(order: Order, request: Any) -> Order:
-        return msgspec.structs.replace(order, ended_ns=request.sent_ns, end="Canceled")
-
-    patch(desk_module, "cancelling", gone)
-
-
-def _leftovers_ignored(patch: Patch) -> None:
-    _no_boot_fence(patch)
-    true_read, true_said = Core._read_settled, Desk.order_said
-
-    def unknown(desk: Desk, row: OrderSaid) -> bool:
-        naming = desk.account.naming
-        assert naming is not None
-        return naming.is_ours(row.cl_ord_id) and row.cl_ord_id not in desk.account.blotter
-
-    def settled(self: Core, at: Any, purpose: ForRead, outcome: Any) -> None:
-        if isinstance(outcome, OrdersRead):
-            rows = tuple(row for row in outcome.orders if not unknown(self.desk, row))
-            outcome = msgspec.structs.replace(outcome, orders=rows)
-        true_read(self, at, purpose, outcome)
-
-    def said(self: Desk, at: Any, row: OrderSaid) -> None:
-        if not unknown(self, row):
-            true_said(self, at, row)
-
-    patch(Core, "_read_settled", settled)
-    patch(Desk, "order_said", said)
-
-
-def _duplicate_fills_booked(patch: Patch) -> None:
-    true = Ledger.book
-
-    def book(self: Ledger, fill: Fill) -> bool:
-        self._seen.discard(fill.exec_id)
-        return true(self, fill)
-
-    patch(Ledger, "book", book)
-
-
-def _failed_read_as_empty(patch: Patch) -> None:
-    true = Core._read_settled
-    empty = {
-        Read.ORDERS: OrdersRead(()),
-        Read.FILLS: FillsRead((), 0, False),
-        Read.POSITION: PositionRead(PositionSaid(Contracts(0), None, None, None, None)),
-    }
-
-    def settled(self: Core, at: Any, purpose: ForRead, outcome: Any) -> None:
-        if isinstance(outcome, Unknown) and purpose.read in empty:
-            outcome = empty[purpose.read]
-        true(self, at, purpose, outcome)
-
-    patch(Core, "_read_settled", settled)
-
-
-def _retry_of_a_post(patch: Patch) -> None:
-    true_send, true_settled = Desk.send, Desk.new_settled
-    sent: dict[str, Any] = {}
-
-    def send(self: Desk, at: Any, approved: Any, decision: int, fence_ns: int) -> None:
-        sent[approved.value.cl_ord_id] = approved
-        true_send(self, at, approved, decision, fence_ns)
-
-    def settled(self: Any, at: Any, cl_ord_id: str, outcome: Any) -> None:
-        if isinstance(outcome, Unknown):
-            approved = sent[cl_ord_id]
-            call = self._dialect.new_order(approved, self._market.instrument)
-            self._requests.order(at, Lane.OPEN, approved, call, at.now_ns)
-        else:
-            true_settled(self, at, cl_ord_id, outcome)
-
-    patch(Desk, "send", send)
-    patch(Desk, "new_settled", settled)
-
-
-def _intent_after_sending(patch: Patch) -> None:
-    true = Outbox.take
-
-    def take(self: Outbox) -> list[Command]:
-        def late(command: Command) -> bool:
-            return isinstance(command, Keep) and isinstance(command.record, Intent)
-
-        commands = true(self)
-        return [c for c in commands if not late(c)] + [c for c in commands if late(c)]
-
-    patch(Outbox, "take", take)
-
-
-def _foreign_orders_adopted(patch: Patch) -> None:
-    patch(Naming, "is_ours", lambda self, cl_ord_id: True)
-    if hasattr(Naming, "is_of_another_instance"):
-        patch(Naming, "is_of_another_instance", lambda self, cl_ord_id: False)
-
-
-def _position_never_compared(patch: Patch) -> None:
-    patch(Reconciler, "_positions_differ", lambda self, *rest: None)
-    patch(Reconciler, "_judge_stream_position", lambda self, *rest: None)
-
-
-def _fills_from_the_stream_only(patch: Patch) -> None:
-    true = Reconciler._fills
-
-    def none(self: Reconciler, at: Any, current: Any, page: FillsRead) -> None:
-        true(self, at, current, msgspec.structs.replace(page, fills=()))
-
-    patch(Reconciler, "_fills", none)
-
-
-def _switch_trusted_unproven(patch: Patch) -> None:
-    patch(Switch, "holds", lambda self, until_ns: True)
-
-
-def _silence_unnoticed(patch: Patch) -> None:
-    patch(Feed, "market_is_stale", lambda self, now_ns: False)
-
-
-def _names_without_epoch(patch: Patch) -> None:
-    true = Naming.__init__
-
-    def forget(self: Naming, bot_id: str, epoch: int) -> None:
-        true(self, bot_id, 1)
-
-    patch(Naming, "__init__", forget)
-
-
-def _limit_ignored(patch: Patch) -> None:
-    true = Trading.__init__
-
-    def without(self: Any, config: Config, *rest: Any) -> None:
-        bot = msgspec.structs.replace(config.bot, max_position=10**9)
-        true(self, msgspec.structs.replace(config, bot=bot), *rest)
-
-    patch(Trading, "__init__", without)
-
-
-def _commands_by_chance(patch: Patch) -> None:
-    """A counter that outlives the process: what a replay cannot know."""
-    true = Outbox.log
-    count = [0]
-
-    def log(self: Outbox, level: str, event: str, **fields: object) -> None:
-        count[0] += 1
-        true(self, level, event, **fields, line=count[0])
-
-    patch(Outbox, "log", log)
-
-
-def _trades_before_reconciling(patch: Patch) -> None:
-    patch(Reconciler, "ever_clean", property(lambda self: True))
-    true = Core._start
-
-    def start(self: Core, at: Any, event: Any) -> None:
-        true(self, at, event)
-        self.faults._active = {
-            key: one for key, one in self.faults._active.items() if key[0].value != "unreconciled"
-        }
-
-    patch(Core, "_start", start)
-    patch(Reconciler, "doubt", lambda self, *rest, **more: None)
-    patch(Reconciler, "repair", lambda self, *rest: None)
-
-
-def _fault_never_cleared(patch: Patch) -> None:
-    """Not a danger: a bot that never trades again."""
-    true = ActiveFaults.clear
-
-    def clear(self: ActiveFaults, fault: Fault, subject: str = "") -> bool:
-        return fault is not Fault.BUDGET_LOW and true(self, fault, subject)
-
-    patch(ActiveFaults, "clear", clear)
+class Unsound(Exception):
+    """What should catch a break does not hold without it."""
 
 
 _KILLS = ("kill_amid_order", "request_late", "request_lost")
@@ -262,28 +76,28 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "no_answer_means_rejected",
         "an order without an answer counts as refused",
-        _no_answer_means_rejected,
+        breaks.no_answer_means_rejected,
         ("ask_before_repeating", "one_order"),
         _LOST,
     ),
     Sabotage(
         "no_fence",
         "absence proves death although the request may still arrive",
-        _no_fence,
+        breaks.no_fence,
         ("ask_before_repeating", "one_order"),
         ("request_cut",),
     ),
     Sabotage(
         "no_boot_fence",
         "a start forgets what the dead run had asked for",
-        _no_boot_fence,
+        breaks.no_boot_fence,
         ("ask_before_repeating", "one_order", "active_knows_all"),
         _KILLS,
     ),
     Sabotage(
         "optimistic_cancel",
         "an order counts as gone when its cancel was sent",
-        _optimistic_cancel,
+        breaks.optimistic_cancel,
         ("one_order", "active_knows_all"),
         ("request_lost", "request_late"),
         "post_only",
@@ -291,7 +105,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "leftovers_ignored",
         "orders of a dead run are left to rest",
-        _leftovers_ignored,
+        breaks.leftovers_ignored,
         ("active_knows_all", "one_order"),
         ("kill", "kill_amid_order"),
         "post_only",
@@ -299,14 +113,14 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "duplicate_fills_booked",
         "a fill that comes twice is booked twice",
-        _duplicate_fills_booked,
+        breaks.duplicate_fills_booked,
         ("books_agree", "sides_agree", "calm", "no_bug"),
         ("duplicate",),
     ),
     Sabotage(
         "failed_read_as_empty",
         "a read that failed counts as one without rows",
-        _failed_read_as_empty,
+        breaks.failed_read_as_empty,
         ("reconciled_first", "active_knows_all", "ask_before_repeating", "one_order"),
         ("kill_amid_order", "error_before", "answer_truncated", "error_after"),
         "post_only",
@@ -314,85 +128,311 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "retry_of_a_post",
         "an order without an answer is sent again",
-        _retry_of_a_post,
+        breaks.retry_of_a_post,
         ("name_once",),
         _LOST,
     ),
     Sabotage(
         "intent_after_sending",
         "an order's intent is written when its request has left",
-        _intent_after_sending,
+        breaks.intent_after_sending,
         ("intent_first",),
         ("kill",),
     ),
     Sabotage(
         "foreign_orders_adopted",
         "every order on the account counts as ours",
-        _foreign_orders_adopted,
+        breaks.foreign_orders_adopted,
         ("foreign_untouched",),
         ("hand_rests",),
     ),
     Sabotage(
         "position_never_compared",
         "the venue's position is not compared with ours",
-        _position_never_compared,
+        breaks.position_never_compared,
         ("position_true",),
         ("hand_fills",),
     ),
     Sabotage(
         "fills_from_the_stream_only",
         "fills are booked from the stream and never read again",
-        _fills_from_the_stream_only,
+        breaks.fills_from_the_stream_only,
         ("fills_in_time", "calm", "sides_agree", "books_agree"),
         ("drop", "mute_table", "kill"),
     ),
     Sabotage(
         "switch_trusted_unproven",
         "orders are sent whether or not the dead man's switch is armed",
-        _switch_trusted_unproven,
+        breaks.switch_trusted_unproven,
         ("switch_armed",),
         ("request_lost",),
     ),
     Sabotage(
         "silence_unnoticed",
         "a market that fell silent is traded on",
-        _silence_unnoticed,
+        breaks.silence_unnoticed,
         ("market_fresh",),
         ("stream_half_open", "stream_stall"),
     ),
     Sabotage(
         "names_without_epoch",
         "every run names its orders alike",
-        _names_without_epoch,
+        breaks.names_without_epoch,
         ("name_once", "calm"),
         ("kill",),
     ),
     Sabotage(
         "limit_ignored",
         "the gate lets orders pass that exceed max_position",
-        _limit_ignored,
+        breaks.limit_ignored,
         ("position_limit",),
         ("drop",),
     ),
     Sabotage(
         "commands_by_chance",
         "a command depends on what is not in the journal",
-        _commands_by_chance,
+        breaks.commands_by_chance,
         ("replay",),
         ("kill",),
     ),
     Sabotage(
         "trades_before_reconciling",
         "a start trades before it read anything",
-        _trades_before_reconciling,
+        breaks.trades_before_reconciling,
         ("reconciled_first",),
         ("kill",),
     ),
     Sabotage(
         "fault_never_cleared",
         "a budget that was low once is low for ever",
-        _fault_never_cleared,
+        breaks.fault_never_cleared,
         ("calm",),
         ("overload",),
     ),
+    Sabotage(
+        "first_page_of_fills_only",
+        "fills are read up to the end of the first page",
+        breaks.first_page_of_fills_only,
+        ("fills_in_time", "calm", "sides_agree", "books_agree"),
+        ("drop", "mute_table", "kill"),
+        given=breaks.pages_of_five,
+    ),
+    Sabotage(
+        "allow_trade_not_asked",
+        "the gate does not look at allow_trade",
+        breaks.allow_trade_not_asked,
+        ("allowed",),
+        ("kill",),
+        bot={"allow_trade": False},
+    ),
+    Sabotage(
+        "fence_at_once",
+        "a request counts as unable to arrive as soon as it was sent",
+        breaks.fence_at_once,
+        ("ask_before_repeating", "one_order"),
+        ("request_cut",),
+    ),
+    Sabotage(
+        "old_words_win",
+        "the word that came last counts, however old it is",
+        breaks.old_words_win,
+        ("no_bug", "one_order", "active_knows_all", "calm", "sides_agree"),
+        ("frames_late", "answer_late", "stale_read"),
+        "post_only",
+    ),
+    Sabotage(
+        "anybodys_fill_is_ours",
+        "another hand's fills are booked as ours",
+        breaks.anybodys_fill_is_ours,
+        ("position_true", "position_limit", "books_agree", "sides_agree"),
+        ("hand_fills",),
+    ),
+    Sabotage(
+        "cancels_everything_of_the_account",
+        "a cancel takes every order of the account",
+        breaks.cancels_everything_of_the_account,
+        ("foreign_untouched",),
+        ("hand_rests",),
+        "post_only",
+    ),
+    Sabotage(
+        "liquidation_unnoticed",
+        "trading goes on after a liquidation",
+        breaks.liquidation_unnoticed,
+        ("halts_when_liquidated",),
+        ("liquidation",),
+    ),
+    Sabotage(
+        "stops_without_cancelling",
+        "a stop leaves its orders working",
+        breaks.stops_without_cancelling,
+        ("stop_cancels",),
+        ("operator_restart",),
+        "post_only",
+    ),
+    Sabotage(
+        "ends_as_known_without_reading",
+        "a stop calls the account known and has not read it",
+        breaks.ends_as_known_without_reading,
+        ("known_is_true",),
+        ("operator_restart", "frames_late"),
+    ),
+    # What nights cannot show, because something else stands before it, or because it is below them.
+    Sabotage(
+        "unknown_counts_for_nothing",
+        "an order in doubt is not counted against max_position",
+        breaks.unknown_counts_for_nothing,
+        scene=test_account.test_unknown_orders_count_at_their_worst_on_their_side,
+    ),
+    Sabotage(
+        "position_from_the_stream_only",
+        "what REST says of the position is not compared",
+        breaks.position_from_the_stream_only,
+        scene=test_world_faults.test_a_moved_position_is_found_by_rest_alone_while_the_position_table_is_silent,
+    ),
+    Sabotage(
+        "one_query_is_proof",
+        "one query that does not find an order proves that it never arrived",
+        breaks.one_query_is_proof,
+        scene=test_world_faults.test_one_empty_answer_about_an_order_in_doubt_does_not_end_it,
+    ),
+    Sabotage(
+        "one_round_is_proof",
+        "one reconciliation is enough to begin",
+        breaks.one_round_is_proof,
+        scene=test_reconcile.test_a_first_list_that_lies_once_makes_nothing_clean,
+    ),
+    Sabotage(
+        "send_deadline_ignored",
+        "an order may leave long after it was decided",
+        breaks.send_deadline_ignored,
+        scene=test_requests.test_an_order_has_a_deadline_that_counts_from_its_decision,
+    ),
+    Sabotage(
+        "not_alone_ignored",
+        "another instance on the account is traded against",
+        breaks.not_alone_ignored,
+        scene=test_world_recovery.test_a_living_instance_with_a_newer_epoch_is_left_to_trade_alone,
+    ),
+    Sabotage(
+        "changes_before_the_image_applied",
+        "changes of the book count before its image came",
+        breaks.changes_before_the_image_applied,
+        scene=test_book_mirror.test_deltas_before_the_image_are_dropped,
+        arguments={"action": "insert"},
+    ),
+    Sabotage(
+        "kept_log_not_synced",
+        "an intent is written and may not be on the platter when its order leaves",
+        breaks.kept_log_not_synced,
+        scene=test_kept.test_each_append_reaches_the_platter_before_it_returns,
+    ),
 )
+
+
+def catch(sabotage: Sabotage) -> Caught | None:
+    """Break it and see; None when nobody noticed. Raises `Unsound`."""
+    return _by_scene(sabotage) if sabotage.scene is not None else _by_nights(sabotage)
+
+
+def _by_nights(sabotage: Sabotage) -> Caught | None:
+    for seed in SEEDS:
+        with pytest.MonkeyPatch.context() as patch:
+            sabotage.apply(patch.setattr)
+            broken = _violation(sabotage, seed)
+        if broken is not None:
+            sound = _violation(sabotage, seed)
+            if sound is not None:
+                raise Unsound(f"{sabotage.name}: seed {seed} fails without it: {sound}")
+            return Caught(broken.invariant, broken.words.splitlines()[0], seed)
+    return None
+
+
+def _violation(sabotage: Sabotage, seed: int) -> Violation | None:
+    with pytest.MonkeyPatch.context() as patch:
+        if sabotage.given is not None:
+            sabotage.given(patch.setattr)
+        result = Night(night_of(sabotage, seed)).whole(MINUTES / 60)
+    return result.violations[0] if result.violations else None
+
+
+def night_of(sabotage: Sabotage, seed: int) -> Scenario:
+    """A night of the seed in which only what the sabotage needs goes wrong, and often."""
+    plan = scenario(seed)
+    config = msgspec.to_builtins(plan.config)
+    config["orders"]["style"] = sabotage.style
+    config["bot"]["max_position"] = max(config["bot"]["order_qty"], plan.qty - 100)
+    config["bot"].update(sabotage.bot)
+    return msgspec.structs.replace(
+        plan,
+        config=msgspec.convert(config, Config),
+        kinds=sabotage.kinds,
+        pace_s=4.0,
+        period_s=2.0,
+        per_minute=300,
+    )
+
+
+def _by_scene(sabotage: Sabotage) -> Caught | None:
+    with pytest.MonkeyPatch.context() as patch:
+        sabotage.apply(patch.setattr)
+        words = _fails(sabotage)
+    if words is None:
+        return None
+    sound = _fails(sabotage)
+    if sound is not None:
+        raise Unsound(f"{sabotage.name}: its test fails without it: {sound}")
+    assert sabotage.scene is not None
+    return Caught(sabotage.scene.__name__, words, None)
+
+
+def _fails(sabotage: Sabotage) -> str | None:
+    """Run the scene as pytest would; in what words it fails, None when it holds."""
+    assert sabotage.scene is not None
+    wanted = inspect.signature(sabotage.scene).parameters
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        fixtures: dict[str, Any] = {"tmp_path": Path(folder), "monkeypatch": patch}
+        given = {**sabotage.arguments} | {n: v for n, v in fixtures.items() if n in wanted}
+        try:
+            sabotage.scene(**given)
+        except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001  any end but a good one
+            return f"{type(failure).__name__} {failure}".splitlines()[0]
+    return None
+
+
+def main(names: Sequence[str]) -> int:
+    known = {sabotage.name: sabotage for sabotage in SABOTAGES}
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        sys.stderr.write(f"no sabotage is named {', '.join(wrong)}; there are {', '.join(known)}\n")
+        return 64
+    missed = 0
+    for sabotage in [known[name] for name in names] or SABOTAGES:
+        began_s = time.monotonic()
+        try:
+            caught = catch(sabotage)
+            unsound = ""
+        except Unsound as error:
+            caught, unsound = None, str(error)
+        spent_s = time.monotonic() - began_s
+        expected = sabotage.scene is not None or (
+            caught is not None and caught.by in sabotage.caught_by
+        )
+        if caught is None or not expected:
+            missed += 1
+        sys.stdout.write(f"{_line(sabotage, caught, expected, unsound)}, {spent_s:.1f} s\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{missed} unnoticed\n" if missed else "all caught\n")
+    return 1 if missed else 0
+
+
+def _line(sabotage: Sabotage, caught: Caught | None, expected: bool, unsound: str) -> str:
+    if caught is None:
+        return f"UNNOTICED  {sabotage.name}: {unsound or sabotage.what}"
+    where = "a test" if caught.seed is None else f"seed {caught.seed}"
+    mark = "caught    " if expected else "BY CHANCE "
+    return f"{mark} {sabotage.name}: {caught.by} ({caught.words[:90]}), {where}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -14,10 +14,11 @@ from chappie.core.core import Core
 from chappie.model.commands import Command, Keep, SendCall, SendOrder
 from chappie.model.enums import Side
 from chappie.model.events import Answered, Event, FrameReceived, Unanswered
+from chappie.model.faults import StopReason
 from chappie.model.records import Fill, FundingPaid, Intent
 from chappie.model.units import SECOND_NS, At, seconds_ns
 from chappie.simulation.hand import ACCOUNT, PREFIX
-from chappie.simulation.process import Process
+from chappie.simulation.process import End, Process
 from chappie.simulation.world import Watch
 from chappie.simvenue.orders import Order
 from chappie.venues.registry import VENUES
@@ -39,7 +40,10 @@ INVARIANTS: dict[str, str] = {
     "position_limit": "no order is sent that could take our position past `max_position`",
     "position_true": "no order is sent long after somebody else moved the position",
     "fills_in_time": "no order is sent while a fill older than promise 5 allows is not booked",
+    "halts_when_liquidated": "no order is sent by a run long after it was liquidated",
     "foreign_untouched": "no request of ours touches an order without our prefix",
+    "stop_cancels": "a run that stops asks to cancel all that it knows to work, but for a ban",
+    "known_is_true": "who ends and calls the account known has no order at work, and our position",
     "owned": "a working order of ours has an owner: a trader, a start that is due, or the switch",
     "calm": "after everything heals the bot is ACTIVE and trades again, in bounded time",
     "sides_agree": "after calm, position and working orders are equal on both sides",
@@ -79,6 +83,8 @@ class Truth:
         self.hand_qty = 0
         # Since when another hand has been holding something.
         self.hand_since_ns: int | None = None
+        # When the venue last took our position from us.
+        self.liquidated_ns: int | None = None
 
     def read(self) -> None:
         """Take in what was executed since the last look."""
@@ -103,6 +109,8 @@ class Truth:
             else:
                 self.our_qty += signed
                 self.fills.append((self._night.now_ns, row))
+                if row["execType"] in ("Liquidation", "Bankruptcy"):
+                    self.liquidated_ns = self._night.now_ns
 
     def working(self) -> Iterator[Order]:
         """Our orders that work."""
@@ -138,6 +146,8 @@ class Witness(Watch):
         self.truth = Truth(night)
         self.orders_sent = 0
         self._intents: dict[str, int] = {}
+        # By clOrdID or orderID, the last run that asked to cancel it.
+        self._cancelled: dict[str, int] = {}
         self._unknown: dict[str, _Sent] = {}
         self._paths: dict[tuple[int, int], tuple[str, str, int]] = {}
         self._seen_reads: dict[str, None] = {}
@@ -234,11 +244,13 @@ class Witness(Watch):
         if VENUES["simulated"].creates_or_amends(call):
             self._broken("allowed", f"{call.method} {call.path} without the gate")
         if call.method == "DELETE":
-            self._cancel(call.path, call.body)
+            self._cancel(process, call.path, call.body)
 
-    def _cancel(self, path: str, body: bytes) -> None:
+    def _cancel(self, process: Process, path: str, body: bytes) -> None:
         asked = json.loads(body) if body else {}
         names, ids = asked.get("clOrdID", []), asked.get("orderID", [])
+        for one in (*_listed(names), *_listed(ids)):
+            self._cancelled[one] = process.epoch
         foreign = [name for name in _listed(names) if not self._night.is_ours(name)]
         foreign += [one for one in _listed(ids) if not self.truth.is_ours(one)]
         if foreign or path != "/order" or not (names or ids):
@@ -273,6 +285,7 @@ class Witness(Watch):
         if now_ns - since_ns > self._read_within_ns:
             self._broken("position_true", f"{name} while another hand holds {self.hand_qty}")
         self._check_fills(process, name)
+        self._check_liquidation(process, name)
         self._unknown[name] = _Sent(
             order.side,
             order.qty,
@@ -308,6 +321,13 @@ class Witness(Watch):
             if night.now_ns - when_ns > 60 * SECOND_NS:
                 return
 
+    def _check_liquidation(self, process: Process, name: str) -> None:
+        night, when_ns = self._night, self.truth.liquidated_ns
+        if when_ns is None or when_ns < process.begun_ns:
+            return
+        if night.now_ns - max(when_ns, night.lies_until_ns) > self._read_within_ns:
+            self._broken("halts_when_liquidated", name)
+
     # --- now and then
 
     def look(self) -> None:
@@ -324,6 +344,22 @@ class Witness(Watch):
             self._broken("owned", f"{order.cl_ord_id} works, and nobody answers for it")
 
     # --- at the end
+
+    def ended(self, process: Process, end: End) -> None:
+        """A run ended by itself."""
+        working = list(self.truth.working())
+        if end.reason is not StopReason.VENUE_REFUSED:
+            for order in working:
+                asked = self._cancelled.get(order.cl_ord_id) or self._cancelled.get(order.order_id)
+                if knows(process.core, order) and asked != process.epoch:
+                    self._broken("stop_cancels", f"{order.cl_ord_id} at {end.reason.word}")
+        if not end.known:
+            return
+        held = process.core.desk.account.ledger.qty
+        if working:
+            self._broken("known_is_true", f"{working[0].cl_ord_id} works")
+        if held != self.truth.our_qty:
+            self._broken("known_is_true", f"ledger {held}, venue {self.truth.our_qty}")
 
     def sides_agree(self, process: Process) -> str:
         """Why bot and venue differ at this moment; empty when they do not."""

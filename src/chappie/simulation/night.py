@@ -159,7 +159,10 @@ class Night(World):
             and process.alive
             and process.core.stopping is None
             and not process.core.faults
-            and self.witness.orders_sent > self.orders_before_dawn
+            and (
+                self.witness.orders_sent > self.orders_before_dawn
+                or not self.config.bot.allow_trade
+            )
         )
 
     def _agrees(self) -> bool:
@@ -238,6 +241,7 @@ class Night(World):
         self.supervisor.follow(_KILLED)
 
     def ended(self, process: Process, end: End) -> None:
+        self.witness.ended(process, end)
         self.supervisor.follow(end)
 
     # --- who looks on

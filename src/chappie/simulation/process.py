@@ -65,6 +65,7 @@ class Process:
     def __init__(self, world: "World", epoch: int) -> None:
         self.world = world
         self.epoch = epoch
+        self.begun_ns = world.now_ns
         self.core = Core(world.config, BitmexDialect(world.config.venue.symbol), world.period_s)
         self.digest = CommandDigest()
         # The digest after each step, for a replay to find the first one that differs.
