@@ -90,14 +90,21 @@ def test_the_accounts_agree_and_no_request_for_an_order_was_repeated(
 
 
 @of(*TAKEN)
-def test_an_order_taken_without_an_answer_is_asked_for_and_found(played: Played) -> None:
-    (doubt,) = played.since("order_in_doubt")
-    name = doubt["clOrdID"]
+def test_an_order_taken_without_an_answer_is_asked_for_and_found(
+    played: Played, request: pytest.FixtureRequest
+) -> None:
+    struck = next(row for row in played.orders_since() if row["fault"] is not None)
+    (name,) = struck["clOrdID"]
+    doubts = [line["clOrdID"] for line in played.since("order_in_doubt")]
+    # While an answer is still awaited, a round of reads may find the order before any doubt.
+    assert doubts == [name] or (not doubts and "timeout" in request.node.callspec.id)
     log = played.bot.events()
-    doubted = log.index(doubt)
-    sent = next(n for n, e in enumerate(log) if n > doubted and e["event"] == "order_sent")
-    found = [e for e in log[doubted:sent] if e["event"] == "order" and e["clOrdID"] == name]
-    assert found, "no other order went out before this one was found"
+    orders = [n for n, line in enumerate(log) if line["event"] == "order_sent"]
+    asked = next(n for n in orders if log[n]["clOrdID"] == name)
+    following = next(n for n in orders if n > asked)
+    found = [e for e in log[asked:following] if e["event"] == "order" and e["clOrdID"] == name]
+    fills = [e for e in log[asked:following] if e["event"] == "fill" and e["clOrdID"] == name]
+    assert found or fills, "no other order went out before this one was found"
     assert name in [row["clOrdID"] for row in played.seat.trades()]
 
 

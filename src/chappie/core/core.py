@@ -23,6 +23,7 @@ from chappie.core.streams import Streams
 from chappie.core.trading import Trading
 from chappie.model.commands import Command, Keep, Stop
 from chappie.model.config import Config
+from chappie.model.enums import Stream
 from chappie.model.events import (
     Answered,
     Event,
@@ -309,8 +310,9 @@ class Core:
     def _judge(self, at: At) -> None:
         self.streams.judge(at)
         self.reconciler.judge(at)
-        for stream, words in self.reconciler.take_overdue():
-            self.streams.overdue(at, stream, words)
+        lacks = self.reconciler.take_overdue()
+        if lacks is not None:
+            self.streams.overdue(at, Stream.POSITION, lacks)
         self.desk.judge(at)
         if self.budget.judge(at.now_ns):
             self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))

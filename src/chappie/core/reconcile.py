@@ -18,7 +18,6 @@ from chappie.core.pacing import Pace
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
-from chappie.model.enums import Stream
 from chappie.model.faults import Fault
 from chappie.model.records import Opening
 from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
@@ -92,7 +91,7 @@ class Reconciler:
         self._seen: tuple[tuple[str, ...], Contracts] | None = None
         # The last round lacked nothing but a second one that says the same.
         self._once = False
-        self._overdue: list[tuple[Stream, str]] = []
+        self._position_lacks: str | None = None
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
@@ -167,8 +166,12 @@ class Reconciler:
                 case Filled():
                     booked = self._desk.fill(at, said.fill, "rest")
                     if booked and self._is_late(at):
-                        words = "a fill came by REST alone"
-                        self._overdue.append((Stream.EXECUTION, words))
+                        # An execution is news, not a state: what it said is here, and the next
+                        # one may come. So the stream is named, and not asked for anew.
+                        words = f"{said.fill.exec_id} came by REST alone"
+                        self._outbox.log(
+                            "warning", "stream_overdue", stream="execution", detail=words
+                        )
                 case Funded():
                     self._desk.funding(said.paid)
                 case _:
@@ -283,17 +286,16 @@ class Reconciler:
             if self._faults.clear(Fault.UNRECONCILED):
                 self._outbox.log("info", "reconciled", position=held, fills=account.ledger.fills)
 
-    def take_overdue(self) -> list[tuple[Stream, str]]:
-        """Streams that REST proved to lack something, each named once."""
-        overdue, self._overdue = self._overdue, []
-        return overdue
+    def take_overdue(self) -> str | None:
+        """What REST proved the position table to lack; told once, for it to be asked for anew."""
+        words, self._position_lacks = self._position_lacks, None
+        return words
 
     def _position_overdue(self, at: At, held: Contracts) -> None:
         """Fills and REST agree, and past the grace the websocket alone does not: it lost one."""
         since_ns, said = self._stream_disagreed_ns, self._account.said
         if since_ns is not None and said is not None and at.now_ns - since_ns > self._grace_ns:
-            words = f"websocket {said.qty}, fills and REST {held}"
-            self._overdue.append((Stream.POSITION, words))
+            self._position_lacks = f"websocket {said.qty}, fills and REST {held}"
             self._account.said = None
 
     def _says_the_same(self, orders: OrdersRead, held: Contracts) -> bool:
