@@ -1,5 +1,7 @@
 """What seeds found, told as scenarios that a person can follow."""
 
+import pytest
+
 from chappie.model.commands import SendOrder
 from chappie.model.units import MILLISECOND_NS, SECOND_NS
 from chappie.simulation.network import Network, Trip
@@ -129,3 +131,19 @@ def test_a_start_that_never_learns_the_instrument_stops_for_the_order_in_doubt()
     world.start(epoch=2, kept=dead.kept)
     assert world.run_to_stop(60).reason == "order_unresolved"
     assert world.sent("DELETE", "/order"), "a stop cancels what may work"
+
+
+@pytest.mark.xfail(strict=True, reason="the fence allows the clocks one second, whatever is set")
+def test_the_fence_lies_behind_an_arrival_on_every_clock_that_is_tolerated() -> None:
+    """By reading. The configuration tolerates five seconds, the venue's clock is four behind, and
+    an order arrives later than its fence and within its expiry.
+    """
+    config = trading(clock={"max_skew_s": 5.0})
+    trips = Trips()
+    world = World(config, policy=Target(100), market=Calm())
+    world.network = trips
+    world.arm("skew_clock", ms=-4_000)
+    assert world.run(5, lambda: switch_ns(world) is not None)
+    trips.posts = [Trip(6_500 * MILLISECOND_NS, None)]
+    pit = world.exchange.pit
+    assert not world.run(30, lambda: pit.accounts[1].position.qty > 100), "bought twice"

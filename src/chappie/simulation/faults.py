@@ -127,6 +127,13 @@ def _cut(night: "Night", chance: Random) -> None:
         night.arm_fault(chance.choice(("cut", "close")))
 
 
+def _early(night: "Night", chance: Random) -> None:
+    # Changes come before an image only where an image is awaited.
+    night.arm_fault("early_deltas", for_ms=_ms(chance, 1_000, 60_000))
+    if chance.random() < 0.5:
+        _stream_break(night, chance)
+
+
 def _withheld(night: "Night", chance: Random) -> None:
     night.arm_fault("withhold_partial", table=chance.choice((*PRIVATE, *MARKET)), count=1)
     _stream_break(night, chance)
