@@ -139,11 +139,6 @@ def _withheld(night: "Night", chance: Random) -> None:
     _stream_break(night, chance)
 
 
-def _early(night: "Night", chance: Random) -> None:
-    night.arm_fault("early_deltas", for_ms=_ms(chance, 1_000, 60_000))
-    _stream_break(night, chance)
-
-
 def _lie(fault: str) -> Callable[["Night", Random], None]:
     """One read lies, once: two in a row that agree with each other nobody could see through."""
 
@@ -312,7 +307,7 @@ KINDS: tuple[FaultKind, ...] = (
     ),
     FaultKind(
         "early_changes",
-        "changes come before the image after a reconnect",
+        "changes come before the image",
         "after 1 to 60 s",
         _early,
     ),
