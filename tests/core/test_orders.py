@@ -121,7 +121,6 @@ def test_absence_never_ends_an_order_that_was_once_seen() -> None:
         assert value.is_live
 
 
-@pytest.mark.xfail(strict=True, reason="an order does not know when it was heard of")
 def test_a_query_sent_before_the_venue_spoke_of_an_order_begins_no_absence() -> None:
     heard = told(doubted(order()), said(S.NEW), 50)
     assert absent(heard, 20, 60) == heard, "it was not there yet"

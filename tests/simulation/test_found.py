@@ -133,7 +133,6 @@ def test_a_start_that_never_learns_the_instrument_stops_for_the_order_in_doubt()
     assert world.sent("DELETE", "/order"), "a stop cancels what may work"
 
 
-@pytest.mark.xfail(strict=True, reason="the fence allows the clocks one second, whatever is set")
 def test_the_fence_lies_behind_an_arrival_on_every_clock_that_is_tolerated() -> None:
     """By reading. The configuration tolerates five seconds, the venue's clock is four behind, and
     an order arrives later than its fence and within its expiry.

@@ -88,7 +88,7 @@ class Core:
         self.skew = Skew(config.clock.max_skew_s)
         self.market = Market()
         self._dialect = dialect
-        self._requests = Requests(config.orders, self.budget, self.outbox)
+        self._requests = Requests(config.orders, self.budget, self.outbox, config.clock.max_skew_s)
         shared = (dialect, self.outbox, self.faults, self._requests, self.budget)
         self.desk = Desk(config, *shared, self.market)
         self.reconciler = Reconciler(config.reconcile, *shared, self.desk)

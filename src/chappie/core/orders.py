@@ -55,6 +55,8 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     ended_ns: int | None = None
     end: str = ""
     orphan: bool = False
+    # When the venue last said something of it that was news.
+    heard_ns: int | None = None
     # Since when a query finds nothing of it; None once the venue spoke of it again.
     absent_since_ns: int | None = None
     # Contracts of it that are in the ledger.
@@ -162,6 +164,7 @@ def told(order: Order, row: OrderSaid, now_ns: int) -> Order:
         ended_ns=ended if status.is_terminal else None,
         orphan=order.orphan or (ended is not None and not status.is_terminal),
         end=status.value if status.is_terminal else "",
+        heard_ns=now_ns,
         absent_since_ns=None,
     )
 
@@ -256,6 +259,8 @@ def absent(order: Order, asked_ns: int, now_ns: int) -> Order:
     """
     request = order.request
     if not order.is_live or (request is not None and asked_ns < request.fence_ns):
+        return order
+    if order.heard_ns is not None and asked_ns <= order.heard_ns:
         return order
     if order.absent_since_ns is None or asked_ns < order.absent_since_ns:
         return msgspec.structs.replace(order, absent_since_ns=order.absent_since_ns or now_ns)

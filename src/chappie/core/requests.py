@@ -43,10 +43,14 @@ Purpose: TypeAlias = ForRead | ForNew | ForCancel | ForSwitch
 class Requests:
     """Numbers requests, puts them on the outbox, and remembers why."""
 
-    def __init__(self, config: OrdersConfig, budget: Budget, outbox: Outbox) -> None:
+    def __init__(
+        self, config: OrdersConfig, budget: Budget, outbox: Outbox, max_skew_s: float = 1.0
+    ) -> None:
         self._expires_ns = seconds_ns(config.expires_after_s)
         self._answer_ns = seconds_ns(config.ack_timeout_s)
         self._send_ns = seconds_ns(config.send_deadline_s)
+        # By so much the venue's clock may be behind ours, and its expiry later.
+        self._behind_ns = max(SECOND_NS, seconds_ns(max_skew_s))
         self._budget = budget
         self._outbox = outbox
         self._next_id = 1
@@ -80,7 +84,7 @@ class Requests:
 
     def fence_ns(self, at: At) -> int:
         """When a request sent now can no longer arrive: its expiry by the venue's clock, which
-        may differ from ours by up to a second.
+        may differ from ours by as much as is tolerated.
         """
         return self.fence_of(at, at.wall_ns)
 
@@ -90,7 +94,7 @@ class Requests:
         """
         now_ns = at.wall_ns
         sent_ns = min(sent_wall_ns, now_ns)
-        return at.now_ns + (self._expires_s(sent_ns) * SECOND_NS - now_ns) + SECOND_NS
+        return at.now_ns + (self._expires_s(sent_ns) * SECOND_NS - now_ns) + self._behind_ns
 
     def ended(self, request_id: int) -> tuple[Purpose, int] | None:
         """What a request that got its answer, or never will, was for, and when it was sent; None

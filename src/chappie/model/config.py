@@ -188,6 +188,8 @@ def check(config: Config) -> None:
 
 def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
     """(key, whether it holds, what is accepted) for values that depend on form or each other."""
+    # By so much the venue's clock may be behind ours, and every expiry later.
+    behind_s = max(1.0, c.clock.max_skew_s)
     return (
         (
             "bot.id",
@@ -231,9 +233,9 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
         ),
         (
             "orders.resolve_within_s",
-            c.orders.resolve_within_s > c.orders.expires_after_s + 1,
-            f"{c.orders.resolve_within_s} must exceed orders.expires_after_s + 1 = "
-            f"{c.orders.expires_after_s + 1}",
+            c.orders.resolve_within_s > c.orders.expires_after_s + behind_s,
+            f"{c.orders.resolve_within_s} must exceed orders.expires_after_s + {behind_s:g} = "
+            f"{c.orders.expires_after_s + behind_s}",
         ),
         (
             "orders.resolve_within_s",
@@ -276,10 +278,10 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
         (
             "dead_man.timeout_s",
             # An order may arrive this much later: its expiry is a whole second, and the venue's
-            # clock may differ by one. A switch that fires sooner would never allow an order.
-            c.dead_man.timeout_s > c.orders.expires_after_s + 2,
-            f"{c.dead_man.timeout_s} must exceed orders.expires_after_s + 2 = "
-            f"{c.orders.expires_after_s + 2}",
+            # clock may be behind. A switch that fires sooner would never allow an order.
+            c.dead_man.timeout_s > c.orders.expires_after_s + 1 + behind_s,
+            f"{c.dead_man.timeout_s} must exceed orders.expires_after_s + {1 + behind_s:g} = "
+            f"{c.orders.expires_after_s + 1 + behind_s}",
         ),
         (
             "supervisor.backoff_max_s",
