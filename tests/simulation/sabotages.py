@@ -172,7 +172,8 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "a market that fell silent is traded on",
         breaks.silence_unnoticed,
         ("market_fresh",),
-        ("stream_half_open", "stream_stall"),
+        ("mute_all", "stream_half_open"),
+        "post_only",
     ),
     Sabotage(
         "names_without_epoch",

@@ -51,6 +51,8 @@ INVARIANTS: dict[str, str] = {
     "replay": "each run's journal gives the same commands again",
 }
 
+BUGS = (StopReason.INVARIANT_VIOLATED, StopReason.INTERNAL_ERROR)
+
 # Fates that only the venue can tell; a definite answer settles one.
 _DEFINITE = (400, 401, 403, 404, 429)
 _OVERLOADED = b"The system is currently overloaded. Please try again later."
@@ -348,7 +350,8 @@ class Witness(Watch):
     def ended(self, process: Process, end: End) -> None:
         """A run ended by itself."""
         working = list(self.truth.working())
-        if end.reason is not StopReason.VENUE_REFUSED:
+        # A ban forbids it, and a bug is told by its own name.
+        if end.reason not in (StopReason.VENUE_REFUSED, *BUGS):
             for order in working:
                 asked = self._cancelled.get(order.cl_ord_id) or self._cancelled.get(order.order_id)
                 if knows(process.core, order) and asked != process.epoch:

@@ -12,6 +12,7 @@ from chappie.guardian.restarts import History, Restart, judge
 from chappie.model.events import Started, StopAsked
 from chappie.model.faults import FAULTS, StopReason
 from chappie.model.units import SECOND_NS
+from chappie.simulation.invariants import BUGS
 from chappie.simulation.process import End, Process
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _READS_EVERY_S = 15.0
 _AT_ONCE_S = (0.05, 1.0)
 # The rules know no back-off this long: what is due later than this is due to a bug of ours.
 _START_WITHIN_S = 120.0
-_BUGS = (StopReason.INVARIANT_VIOLATED, StopReason.INTERNAL_ERROR)
 
 
 class Supervisor:
@@ -57,7 +57,7 @@ class Supervisor:
         word = end.reason.word
         self.restarts[word] = self.restarts.get(word, 0) + 1
         night.note(f"ended: {word}: {end.detail}")
-        if end.reason in _BUGS:
+        if end.reason in BUGS:
             night.violated("no_bug", f"{word}: {end.detail}")
             return
         if not night.plan.guardian and end.reason.restarts:
