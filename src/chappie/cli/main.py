@@ -18,10 +18,10 @@ _COMMANDS = (
     ("up", "chappie.cli.up", "start the guardian, which starts and watches the trader"),
     ("trade", "chappie.cli.trade", "the trader process alone, for another supervisor"),
     ("venue", "chappie.cli.venue", "the simulated venue as a server on loopback"),
-    ("simulate", "chappie.cli.simulate", "bad nights on virtual time, each from a seed"),
     ("status", "chappie.cli.status", "what the running instance does and knows"),
     ("resume", "chappie.cli.resume", "end a latched halt, or accept the venue's position"),
     ("replay", "chappie.cli.replay", "step a recorded run again and find the first divergence"),
+    ("simulate", "chappie.cli.simulate", "bad nights on virtual time, each from a seed"),
 )
 
 
