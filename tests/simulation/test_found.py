@@ -1,6 +1,5 @@
 """What seeds found, told as scenarios that a person can follow."""
 
-import pytest
 
 from chappie.model.commands import SendOrder
 from chappie.model.units import MILLISECOND_NS, SECOND_NS
