@@ -1,6 +1,5 @@
 """What seeds found, told as scenarios that a person can follow."""
 
-
 from chappie.model.commands import SendOrder
 from chappie.model.units import MILLISECOND_NS, SECOND_NS
 from chappie.simulation.network import Network, Trip
