@@ -133,10 +133,13 @@ class Control:
         ]
 
     def _truth(self, values: dict[str, str]) -> tuple[int, Json]:
-        if "account" not in values:
-            return 400, {"error": "?account= is needed"}
-        account = int(values["account"])
         exchange = self._exchange
+        known = list(exchange.pit.accounts)
+        if "account" not in values:
+            return 400, {"error": "?account= is needed", "accounts": known}
+        account = int(values["account"])
+        if account not in known:
+            return 400, {"error": f"there is no account {account}", "accounts": known}
         return 200, {
             "at": stamp(self._timeline.now_ns),
             "account": account,
