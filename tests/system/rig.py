@@ -396,9 +396,15 @@ def play(
                 except AssertionError as failure:
                     one.failure = failure
 
+    began_s = 0.0
+
+    def left_s(within_s: float) -> float:
+        """What is left of a time that began for all of them at once."""
+        return max(1.0, began_s + within_s - time.monotonic())
+
     def strike(scene: Scene, one: Played) -> None:
         if scene.when is not None:
-            one.bot.until(lambda: scene.when(one), every_s=0.01)
+            one.bot.until(lambda: scene.when(one), left_s(60.0), every_s=0.01)
         one.before = len(one.bot.events())
         one.hit = max(row["number"] for row in one.seat.requests())
         for fault, values in scene.strikes:
@@ -409,9 +415,12 @@ def play(
 
     try:
         each(lambda scene, one: void(one.bot.start("trade", *sets, *scene.sets, seat=one.seat)))
-        each(lambda scene, one: one.bot.until_event("decision", 60.0))
+        began_s = time.monotonic()
+        each(lambda scene, one: one.bot.until_event("decision", left_s(60.0)))
+        began_s = time.monotonic()
         each(strike)
-        each(lambda scene, one: one.bot.until(lambda: scene.happens(one), scene.within_s))
+        began_s = time.monotonic()
+        each(lambda s, one: one.bot.until(lambda: s.happens(one), left_s(s.within_s)))
         each(end)
     finally:
         for one in played.values():

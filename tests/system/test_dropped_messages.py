@@ -16,7 +16,7 @@ CALM = (
     *SHORT,
     *TRADING,
     "orders.style=post_only",
-    "policy.cycle.period_s=1.2",
+    "policy.cycle.period_s=2",
     "feed.soft_stop_after_s=6",
     "feed.fault_after_s=15",
     "feed.sync_fault_after_s=40",
@@ -53,7 +53,7 @@ def is_over(played: Played) -> bool:
             active.add((line["fault"], line["subject"]))
         elif line["event"] == "fault_cleared":
             active.discard((line["fault"], line["subject"]))
-    return not active and len(played.orders_since()) >= 4
+    return not active and len(played.orders_since()) >= 3
 
 
 SCENES = {

@@ -101,6 +101,8 @@ def test_no_single_read_decides_at_a_start(started: dict[str, Started], case: st
     assert "Traceback" not in bot.said
     agree(bot, seat)
     log = bot.events()[one.dead :]
+    # A difference that only one read shows is none.
+    assert [line for line in log if line.get("fault") == "position_disagrees"] == []
     names = [line["event"] for line in log]
     first = names.index("order_sent")
     # It was told of the position, of the fill and of both orders before it sent anything.
