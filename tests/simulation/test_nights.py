@@ -10,6 +10,9 @@ from chappie.simulation.faults import BY_NAME, KINDS
 from chappie.simulation.night import Night, Result, night
 from chappie.simulation.scenario import scenario
 
+# The first test waits for all nights of the sample, on whatever else the machine has to do.
+pytestmark = pytest.mark.timeout(600)
+
 SAMPLE = range(1, 25)
 # Seeds that once failed; what they found is a readable scenario in test_found.py.
 KEPT = (15, 48, 56, 81, 82, 100, 257)
