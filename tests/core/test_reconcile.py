@@ -206,6 +206,18 @@ def test_nothing_read_before_a_disconnect_makes_the_account_known_after_it() -> 
     assert not rig.stop.known
 
 
+def test_without_its_streams_a_bot_reads_once_more_before_it_calls_the_account_known() -> None:
+    rig = started(Rig(config()))
+    rig.wait(3, rig.quote)
+    rig.drop()
+    rig.wait(0.2)
+    assert is_clean(rig)
+    before = rounds(rig)
+    rig.deliver(StopAsked("operator", "enough"))
+    assert rig.stop is not None
+    assert (rig.stop.known, rounds(rig)) == (True, before + 1)
+
+
 def test_an_idle_bot_that_was_just_read_ends_at_once() -> None:
     rig = started(Rig(config()))
     rig.wait(3, rig.quote)

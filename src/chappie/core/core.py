@@ -410,8 +410,12 @@ class Core:
     def _account_is_known(self) -> bool:
         """REST agreed with us after the last order ended and the last connection was lost."""
         account = self.desk.account
+        since_ns = account.last_ended_ns
+        if not self.streams.feed.all_synced:
+            # Nobody told us what the venue did since the last read: only one of now counts.
+            since_ns = max(since_ns, self._stop_by_ns - _STOP_WINDOW_NS)
         return (
-            self.reconciler.knows_since(account.last_ended_ns)
+            self.reconciler.knows_since(since_ns)
             and not account.fills_missing
             and not self.faults.has(Fault.POSITION_DISAGREES)
             and not self.faults.has(Fault.NOT_ALONE)

@@ -6,7 +6,7 @@ A seed takes a random part of the rows, and how often they strike. The table in
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,9 @@ MARKET = ("quote", "orderBookL2", "trade", "instrument")
 _READS = ("/order", "/execution/tradeHistory", "/position")
 
 
+Strike: TypeAlias = Callable[["Night", Random], None]
+
+
 class FaultKind(msgspec.Struct, frozen=True):
     """One row. ``share`` is how often a seed that took the kind draws it, against the others.
 
@@ -30,7 +33,7 @@ class FaultKind(msgspec.Struct, frozen=True):
     name: str
     what: str
     undone: str
-    strike: Callable[["Night", Random], None]
+    strike: Strike
     share: float = 1.0
 
 
@@ -41,7 +44,7 @@ def _ms(chance: Random, low: int, high: int) -> int:
 # --- the network
 
 
-def _requests(kind: str) -> Callable[["Night", Random], None]:
+def _requests(kind: str) -> Strike:
     def strike(night: "Night", chance: Random) -> None:
         until_ns = night.now_ns + _ms(chance, 500, 12_000) * MILLISECOND_NS
         method = chance.choice((None, "POST", "POST", "DELETE", "GET"))
@@ -96,7 +99,7 @@ def _venue(
     method: str | None = None,
     executes: bool = False,
     count: int | None = None,
-) -> Callable[["Night", Random], None]:
+) -> Strike:
     """One of the venue's own faults, for a random time."""
 
     def strike(night: "Night", chance: Random) -> None:
@@ -127,11 +130,15 @@ def _cut(night: "Night", chance: Random) -> None:
         night.arm_fault(chance.choice(("cut", "close")))
 
 
-def _early(night: "Night", chance: Random) -> None:
-    # Changes come before an image only where an image is awaited.
-    night.arm_fault("early_deltas", for_ms=_ms(chance, 1_000, 60_000))
-    if chance.random() < 0.5:
-        _stream_break(night, chance)
+def _at_a_new_connection(fault: str, low_ms: int, high_ms: int, **fields: object) -> Strike:
+    """A fault that shows only where we connect anew: half of the time it is made so."""
+
+    def strike(night: "Night", chance: Random) -> None:
+        night.arm_fault(fault, for_ms=_ms(chance, low_ms, high_ms), **fields)
+        if chance.random() < 0.5:
+            _stream_break(night, chance)
+
+    return strike
 
 
 def _withheld(night: "Night", chance: Random) -> None:
@@ -139,7 +146,7 @@ def _withheld(night: "Night", chance: Random) -> None:
     _stream_break(night, chance)
 
 
-def _lie(fault: str) -> Callable[["Night", Random], None]:
+def _lie(fault: str) -> Strike:
     """One read lies, once: two in a row that agree with each other nobody could see through."""
 
     def strike(night: "Night", chance: Random) -> None:
@@ -309,7 +316,7 @@ KINDS: tuple[FaultKind, ...] = (
         "early_changes",
         "changes come before the image",
         "after 1 to 60 s",
-        _early,
+        _at_a_new_connection("early_deltas", 1_000, 60_000),
     ),
     FaultKind(
         "book_corrupt",
@@ -336,7 +343,7 @@ KINDS: tuple[FaultKind, ...] = (
         "upgrade_refused",
         "websockets are not let in (503)",
         "after 1 to 15 s",
-        _venue("refuse_upgrade", 1_000, 15_000, status=503),
+        _at_a_new_connection("refuse_upgrade", 1_000, 15_000, status=503),
         0.5,
     ),
     FaultKind(
