@@ -51,6 +51,9 @@ INVARIANTS: dict[str, str] = {
     "replay": "each run's journal gives the same commands again",
 }
 
+# A stop reads for so long at most; what the venue takes meanwhile it cannot have seen.
+_LAST_READS_NS = 3 * SECOND_NS
+
 BUGS = (StopReason.INVARIANT_VIOLATED, StopReason.INTERNAL_ERROR)
 
 # Fates that only the venue can tell; a definite answer settles one.
@@ -361,7 +364,9 @@ class Witness(Watch):
         held = process.core.desk.account.ledger.qty
         if working:
             self._broken("known_is_true", f"{working[0].cl_ord_id} works")
-        if held != self.truth.our_qty:
+        taken_ns = self.truth.liquidated_ns
+        read_before = taken_ns is not None and self._night.now_ns - taken_ns < _LAST_READS_NS
+        if held != self.truth.our_qty and not read_before:
             self._broken("known_is_true", f"ledger {held}, venue {self.truth.our_qty}")
 
     def sides_agree(self, process: Process) -> str:
@@ -373,10 +378,9 @@ class Witness(Watch):
         working = {order.cl_ord_id: order.leaves_qty for order in self.truth.working()}
         if believed != working:
             return f"orders: believed {believed}, at the venue {working}"
-        missing = [
-            row["execID"] for _, row in self.truth.fills if not account.ledger.knows(row["execID"])
-        ]
-        return f"fills not booked: {', '.join(missing)}" if missing else ""
+        rows = [*(row for _, row in self.truth.fills), *self.truth.payments]
+        missing = [row["execID"] for row in rows if not account.ledger.knows(row["execID"])]
+        return f"not booked: {', '.join(missing)}" if missing else ""
 
     def books_agree(self, process: Process) -> str:
         """Why the books differ from the venue's, fill by fill; empty when they do not."""
