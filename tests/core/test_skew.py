@@ -40,3 +40,14 @@ def test_only_what_lies_outside_of_question_and_answer_counts(
 def test_a_time_cut_to_seconds_is_no_late_clock() -> None:
     assert not measured(-0.9, 0.0, whole_seconds=True).is_too_large
     assert measured(-3.0, 0.0, whole_seconds=True).is_too_large
+
+
+def test_a_clock_that_was_set_is_not_sure_before_it_is_measured_again() -> None:
+    skew = Skew(1.0)
+    assert skew.is_sure, "nothing speaks against it"
+    skew.doubt()
+    assert not skew.is_sure
+    skew.measured(NOW.wall_ns, NOW, NOW.now_ns)
+    assert skew.is_sure
+    skew.measured(NOW.wall_ns + 5 * SECOND_NS, NOW, NOW.now_ns)
+    assert not skew.is_sure

@@ -124,3 +124,11 @@ def test_an_answered_disarm_keeps_nobody_waiting() -> None:
     made.asked(s(20), True, FENCE_NS)
     made.answered(SwitchArmed(VENUE_NS, None))
     assert made.may_ask_for(s(20), disarm=False)
+
+
+def test_a_dead_process_may_have_disarmed_so_nothing_is_armed_before_that_can_arrive() -> None:
+    made = switch()
+    made.inherited(s(10), s(14))
+    assert not made.may_ask_for(s(14) - 1, disarm=False)
+    assert made.may_ask_for(s(14), disarm=False)
+    assert made.may_ask_for(s(11), disarm=True)

@@ -90,7 +90,7 @@ class Core:
         self._dialect = dialect
         self._requests = Requests(config.orders, self.budget, self.outbox, config.clock.max_skew_s)
         shared = (dialect, self.outbox, self.faults, self._requests, self.budget)
-        self.desk = Desk(config, *shared, self.market)
+        self.desk = Desk(config, *shared, self.market, self.skew)
         self.reconciler = Reconciler(config.reconcile, *shared, self.desk)
         self.streams = Streams(
             config,
@@ -176,6 +176,7 @@ class Core:
         before_ns, self._drift_ns = self._drift_ns, drift_ns
         if before_ns is not None and abs(drift_ns - before_ns) > SECOND_NS:
             jump_s = (drift_ns - before_ns) / SECOND_NS
+            self.skew.doubt()
             self.streams.distrust(at, f"the wall clock jumped by {jump_s:+.3f} s")
 
     # --- observe

@@ -26,6 +26,7 @@ from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
 from chappie.core.recovery import recover
 from chappie.core.requests import ForCancel, ForRead, ForSwitch, Requests
+from chappie.core.skew import Skew
 from chappie.core.switch import Switch
 from chappie.model.commands import HttpCall, Keep
 from chappie.model.config import Config
@@ -33,7 +34,16 @@ from chappie.model.enums import Lane, OrdStatus
 from chappie.model.faults import Fault
 from chappie.model.invariant import InvariantViolated
 from chappie.model.orders import Approved, NewOrder
-from chappie.model.records import LIQUIDATING, Ended, Fill, FundingPaid, Intent, Kept
+from chappie.model.records import (
+    LIQUIDATING,
+    Adjusted,
+    Ended,
+    Fill,
+    FundingPaid,
+    Intent,
+    Kept,
+    Stopped,
+)
 from chappie.model.reports import (
     Filled,
     Funded,
@@ -76,6 +86,7 @@ class Desk:
         requests: Requests,
         budget: Budget,
         market: Market,
+        skew: Skew,
     ) -> None:
         self.account = Account()
         self.switch = Switch(config.dead_man)
@@ -92,6 +103,7 @@ class Desk:
         self._requests = requests
         self._budget = budget
         self._market = market
+        self._skew = skew
 
     def restore(self, at: At, kept: tuple[Kept, ...]) -> None:
         """Take over from earlier runs: what is not proven over counts at its worst case."""
@@ -99,7 +111,9 @@ class Desk:
         for order in self.account.in_doubt:
             name, words = order.asked.cl_ord_id, "asked for by an earlier run, its end not known"
             self._faults.raise_(Fault.ORDER_IN_DOUBT, at, words, name)
-        if self.account.in_doubt:
+        # An adjustment is a person's, who was told of the stop before it.
+        crashed = bool(kept) and not isinstance(kept[-1], Stopped | Adjusted)
+        if crashed or self.account.in_doubt:
             self.switch.inherited(at.now_ns, self._requests.fence_ns(at))
 
     # --- observe: what the venue says of our account
@@ -440,10 +454,13 @@ class Desk:
             self._send_switch(at, disarm=False)
 
     def disarmed(self, at: At) -> bool:
-        """Whether the switch is off; asks for it where it is not. For the end of a run."""
-        if self.switch.may_stand and self.switch.may_ask(at.now_ns):
+        """Whether the switch is off, or has to stay; asks for it where it is not. For the end of
+        a run.
+        """
+        if self.switch.may_stand and self._skew.is_sure and self.switch.may_ask(at.now_ns):
             self._send_switch(at, disarm=True)
-        return not self.switch.may_stand and not self.switch.pending
+        stands = self.switch.may_stand and self._skew.is_sure
+        return not stands and not self.switch.pending
 
     def _keep_switch(self, at: At, healthy: bool) -> None:
         self.switch.lapse(at.now_ns)
@@ -452,8 +469,11 @@ class Desk:
         if self.account.blotter.live():
             if healthy and self.switch.refresh_due(at.now_ns):
                 self._send_switch(at, disarm=False)
-        elif self.account.idle_since(self.switch.armed_ns) and self.switch.may_ask_for(
-            at.now_ns, disarm=True
+        elif (
+            self.account.idle_since(self.switch.armed_ns)
+            # A disarm that expires when nobody knows could undo an arming long after it.
+            and self._skew.is_sure
+            and self.switch.may_ask_for(at.now_ns, disarm=True)
         ):
             self._send_switch(at, disarm=True)
 

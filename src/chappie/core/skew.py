@@ -11,6 +11,8 @@ class Skew:
         self.offset_ns: int | None = None
         # Whether it was ever measured within the limit.
         self.was_right = False
+        # Whether our clock was set since it was last measured.
+        self._doubted = False
 
     def measured(self, venue_ns: int, at: At, asked_ns: int, whole_seconds: bool = False) -> None:
         """The venue stated its time in an answer to what was asked at ``asked_ns``.
@@ -24,6 +26,16 @@ class Skew:
             earliest -= SECOND_NS
         self.offset_ns = min(0, venue_ns - earliest) + max(0, venue_ns - latest)
         self.was_right = self.was_right or not self.is_too_large
+        self._doubted = False
+
+    def doubt(self) -> None:
+        """Our clock was set: what was measured says nothing of it any more."""
+        self._doubted = True
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a request signed now expires when we think it does."""
+        return not self._doubted and not self.is_too_large
 
     @property
     def is_too_large(self) -> bool:

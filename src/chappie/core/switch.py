@@ -69,8 +69,11 @@ class Switch:
         return now_ns - last_ns >= pause_ns
 
     def inherited(self, now_ns: int, fence_ns: int) -> None:
-        """A dead process may have armed it, and its last request may arrive until the fence."""
-        self.armed_ns = fence_ns
+        """A dead process may have armed it, and its last request, maybe a disarm, may arrive until
+        the fence.
+        """
+        self.armed_ns = self._stray_until_ns = fence_ns
+        self._asked_disarm = True
         self._stands_until_ns = now_ns + seconds_ns(self.timeout_s) + _LATE_NS
 
     def asked(self, now_ns: int, disarm: bool, fence_ns: int) -> None:
