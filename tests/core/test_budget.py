@@ -115,3 +115,13 @@ def test_our_own_count_never_allows_more_than_the_venue_does(
             ours.sent(now_ns)
             venue -= 60 * SECOND_NS
         assert venue >= -60 * SECOND_NS // 1000, "one thousandth of a request, for the float"
+
+
+def test_a_pause_of_our_own_blocks_orders_and_is_no_low_budget() -> None:
+    failing = budget()
+    failing.failed(0)
+    assert failing.is_shut(0)
+    assert not failing.judge(0)
+    failing.shut(0, 2.0)
+    assert failing.judge(0)
+    assert failing.words(0) == "no request for 2.0 s, as the venue wants it; 120 requests left"

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from chappie.core.core import Core
-from chappie.model.commands import CloseStream, Keep, OpenStream, SendFrame, SendOrder
+from chappie.model.commands import (
+    CloseStream,
+    Keep,
+    Log,
+    OpenStream,
+    SendCall,
+    SendFrame,
+    SendOrder,
+)
 from chappie.model.config import Config
 from chappie.model.events import Answered, Started, StopAsked, Ticked
 from chappie.model.invariant import InvariantViolated
@@ -229,8 +237,7 @@ def test_filled_without_an_execution_blocks_orders_and_is_fetched_by_rest() -> N
     rig.fills = [execution_row("e1", name)]
     rig.wait(3, rig.quote)
     assert rig.core.desk.account.ledger.qty == 100
-    assert rig.faults == ["stream_unsynced:execution"], "it should have come by that stream"
-    rig.image("execution")
+    assert [line.fields["stream"] for line in rig.said("stream_overdue")] == ["execution"]
     rig.wait(1, rig.quote)
     assert len(rig.orders_sent) == 2
 
@@ -353,6 +360,50 @@ def test_soft_stops_three_times_over_stop_the_process() -> None:
     assert rig.stop is not None
     assert rig.stop.reason == "feed_stale"
     assert len(rig.said("soft_stop")) == 3
+
+
+def test_a_lost_connection_is_one_line_for_all_its_streams() -> None:
+    rig = begun(Rig(config()))
+    before = len(rig.done)
+    rig.drop()
+    assert [name for name in rig.faults if name.startswith("stream_unsynced")]
+    rig.wait(1)
+    rig.start()
+    lines = [c for c in rig.done[before:] if isinstance(c, Log)]
+    assert len([one for one in lines if one.fields.get("fault") == "stream_unsynced"]) == 0
+    (lost,) = [one for one in lines if one.event == "stream_lost"]
+    assert len(lost.fields["lost"]) == len(TABLES)  # type: ignore[arg-type]
+    assert len([one for one in lines if one.event == "streams_synced"]) == 1
+
+
+def test_a_read_that_fails_is_not_said_to_be_a_low_budget() -> None:
+    rig = Rig(trading(), silent=("/position",))
+    rig.start()
+    for _ in range(20):
+        for read in [c for c in rig.waiting if c.call.path.startswith("/position")]:
+            rig.refuse(read, 502, "Bad Gateway")
+        rig.wait(0.5, rig.quote)
+    assert not [line for line in rig.said("fault") if line.fields["fault"] == "budget_low"]
+
+
+def test_no_order_relies_on_a_switch_that_a_stray_disarm_may_still_take_away() -> None:
+    rig, order = with_order_under_way()
+    rig.target = 0
+    rig.wait(1, rig.quote)
+    rig.answer(order, order_row(name_of(order), "Canceled"))
+    for _ in range(60):
+        if b'{"timeout":0}' not in [c.body for c in rig.calls("POST")]:
+            rig.wait(0.25, rig.quote)
+    asked_ns = rig.now_ns
+    rig.no_answer(rig.asked_for("POST", "/order/cancelAllAfter"))
+    rig.switch_works, rig.target = True, 100
+    rig.wait(2, rig.quote)
+    assert len(rig.orders_sent) == 1
+    rig.wait(3, rig.quote)
+    assert len(rig.orders_sent) == 2
+    armed = [c for c in rig.done if isinstance(c, SendCall) and b'"timeout":60000' in c.call.body]
+    assert len(armed) == 2
+    assert rig.now_ns - asked_ns > 3 * SECOND_NS
 
 
 # --- the end

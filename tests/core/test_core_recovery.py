@@ -331,3 +331,12 @@ def test_a_start_after_an_adjustment_trades_on_from_the_accepted_position() -> N
     assert rig.core.desk.account.ledger.qty == 300
     (order,) = rig.orders_sent
     assert order.order.value.qty == 100
+
+
+def test_every_orphan_is_told_once_however_late_it_is_found() -> None:
+    rig = restarted()
+    rig.wait(1, rig.quote)
+    for name in (OLD, "chp-test-1-2", OLD):
+        rig.say("order", "insert", order_row(name, "New"))
+    told = [line.fields["orderID"] for line in rig.said("leftover_orders")]
+    assert told == [[f"venue-{OLD}"], ["venue-chp-test-1-2"]]

@@ -5,6 +5,7 @@ from chappie.model.config import DeadManConfig
 from chappie.model.reports import SwitchArmed
 from chappie.model.units import SECOND_NS
 
+FENCE_NS = 24 * SECOND_NS
 VENUE_NS = 1_764_000_000 * SECOND_NS
 
 
@@ -23,14 +24,14 @@ def stands(for_s: float = 60.0) -> SwitchArmed:
 
 def armed(asked_at: float = 10.0) -> Switch:
     made = switch()
-    made.asked(s(asked_at), False)
+    made.asked(s(asked_at), False, FENCE_NS)
     made.answered(stands())
     return made
 
 
 def test_asking_is_not_standing() -> None:
     made = switch()
-    made.asked(s(10), False)
+    made.asked(s(10), False, FENCE_NS)
     assert not made.holds(s(11))
     assert made.pending
 
@@ -43,7 +44,7 @@ def test_the_time_left_counts_from_the_asking_and_not_from_the_answer() -> None:
 
 def test_the_venues_own_answer_counts_and_not_what_was_asked_for() -> None:
     made = switch()
-    made.asked(0, False)
+    made.asked(0, False, FENCE_NS)
     made.answered(stands(5.0))
     assert not made.holds(s(5))
 
@@ -52,13 +53,13 @@ def test_a_refresh_is_due_after_its_period_and_not_while_one_is_under_way() -> N
     made = armed(10.0)
     assert not made.refresh_due(s(25) - 1)
     assert made.refresh_due(s(25))
-    made.asked(s(25), False)
+    made.asked(s(25), False, FENCE_NS)
     assert not made.refresh_due(s(50))
 
 
 def test_a_refresh_without_an_answer_proves_nothing_new() -> None:
     made = armed(10.0)
-    made.asked(s(25), False)
+    made.asked(s(25), False, FENCE_NS)
     made.unanswered()
     assert made.holds(s(69))
     assert not made.holds(s(70))
@@ -66,7 +67,7 @@ def test_a_refresh_without_an_answer_proves_nothing_new() -> None:
 
 def test_what_failed_is_not_asked_again_within_a_second() -> None:
     made = switch()
-    made.asked(s(10), False)
+    made.asked(s(10), False, FENCE_NS)
     made.unanswered()
     assert not made.may_ask(s(11) - 1)
     assert made.may_ask(s(11))
@@ -74,7 +75,7 @@ def test_what_failed_is_not_asked_again_within_a_second() -> None:
 
 def test_no_order_may_rely_on_it_once_a_disarm_is_asked_for() -> None:
     made = armed(10.0)
-    made.asked(s(20), True)
+    made.asked(s(20), True, FENCE_NS)
     assert not made.holds(s(20))
     assert made.may_stand
     made.unanswered()
@@ -84,7 +85,7 @@ def test_no_order_may_rely_on_it_once_a_disarm_is_asked_for() -> None:
 
 def test_only_the_venues_word_calls_it_disarmed() -> None:
     made = armed(10.0)
-    made.asked(s(20), True)
+    made.asked(s(20), True, FENCE_NS)
     made.answered(SwitchArmed(VENUE_NS, None))
     assert not made.may_stand
 
@@ -100,8 +101,26 @@ def test_past_its_time_it_protects_nothing() -> None:
 def test_an_arming_that_got_no_answer_may_stand() -> None:
     made = switch()
     assert not made.may_stand
-    made.asked(s(10), False)
+    made.asked(s(10), False, FENCE_NS)
     made.unanswered()
     assert made.may_stand
     made.lapse(s(10_000))
     assert not made.may_stand
+
+
+def test_an_unanswered_disarm_keeps_the_next_arming_waiting_until_it_cannot_arrive() -> None:
+    made = armed(10.0)
+    made.asked(s(20), True, FENCE_NS)
+    assert not made.may_ask_for(s(20), disarm=False)
+    made.unanswered()
+    assert not made.may_ask_for(s(24) - 1, disarm=False)
+    assert not made.refresh_due(s(24) - 1)
+    assert made.may_ask_for(s(22), disarm=True), "the same again does no harm"
+    assert made.may_ask_for(s(24), disarm=False)
+
+
+def test_an_answered_disarm_keeps_nobody_waiting() -> None:
+    made = armed(10.0)
+    made.asked(s(20), True, FENCE_NS)
+    made.answered(SwitchArmed(VENUE_NS, None))
+    assert made.may_ask_for(s(20), disarm=False)

@@ -1,5 +1,6 @@
 """What may come of a request: unknown is asked for, refused is believed, nothing is sent twice."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,17 @@ from tests.system.rig import SHORT, TRADING, Bot, Played, Scene, Seat, Venue, ag
 
 pytestmark = pytest.mark.processes
 ORDER = {"route": "/order", "method": "POST"}
-CALM = (*SHORT, *TRADING, "feed.soft_stop_after_s=4", "feed.fault_after_s=9")
+# With a dozen bots at once on a busy machine an answer takes a while; what is in doubt here is so
+# by what the venue did, not by that.
+CALM = (
+    *SHORT,
+    *TRADING,
+    "orders.ack_timeout_s=1.2",
+    "orders.resolve_within_s=10",
+    "reconcile.fault_after_s=15",
+    "feed.soft_stop_after_s=4",
+    "feed.fault_after_s=9",
+)
 # With these silent only the answers to requests tell what became of an order.
 SILENT = (("mute_table", {"table": "order"}), ("mute_table", {"table": "execution"}))
 
@@ -36,8 +47,8 @@ TAKEN: dict[str, Scene] = {
     "500": Scene(went_through, (*SILENT, *on_order("error_500", executes=True))),
     "502": Scene(went_through, (*SILENT, *on_order("error_502", executes=True))),
     "half an answer": Scene(went_through, (*SILENT, *on_order("truncated_json"))),
-    # The wait for an answer (0.6 s) may end before the order can no longer arrive (1 s).
-    "given up, then taken": Scene(went_through, (*SILENT, *on_order("queue", ms=900))),
+    # The wait for an answer (1.2 s) may end before the order can no longer arrive (2 s).
+    "given up, then taken": Scene(went_through, (*SILENT, *on_order("queue", ms=1800))),
 }
 TOLD = {"timeout, told by the stream": Scene(went_through, on_order("accept_then_timeout"))}
 LOST: dict[str, Scene] = {
@@ -91,35 +102,49 @@ def test_the_accounts_agree_and_no_request_for_an_order_was_repeated(
     assert len(names) == len(set(names))
 
 
+def struck(played: Played) -> dict[str, Any]:
+    """The request that was struck."""
+    return next(row for row in played.orders_since() if row["fault"] is not None)
+
+
+def named(row: dict[str, Any]) -> str:
+    """The clOrdID of a request, also of one that the venue never looked into."""
+    return str(json.loads(row["body"])["clOrdID"])
+
+
+def doubts_about(played: Played, row: dict[str, Any]) -> list[dict[str, Any]]:
+    return played.since("order_in_doubt", clOrdID=named(row))
+
+
 @of(*TAKEN)
-def test_an_order_taken_without_an_answer_is_asked_for_and_found(played: Played) -> None:
-    (doubt,) = played.since("order_in_doubt")
-    name = doubt["clOrdID"]
+def test_an_order_taken_without_an_answer_is_found_before_the_next(played: Played) -> None:
+    name = named(struck(played))
     log = played.bot.events()
-    doubted = log.index(doubt)
-    sent = next(n for n, e in enumerate(log) if n > doubted and e["event"] == "order_sent")
-    found = [e for e in log[doubted:sent] if e["event"] == "order" and e["clOrdID"] == name]
-    assert found, "no other order went out before this one was found"
+    sent = [n for n, line in enumerate(log) if line["event"] == "order_sent"]
+    this = next(n for n in sent if log[n]["clOrdID"] == name)
+    following = next(n for n in sent if n > this)
+    # By asking for it once it is in doubt, or by a reconciliation that was due before.
+    told = [line["event"] for line in log[this:following] if line.get("clOrdID") == name]
+    assert "order" in told or "fill" in told
     assert name in [row["clOrdID"] for row in played.seat.truth()["orders"]]
 
 
 @of(*TOLD)
 def test_what_the_stream_tells_is_not_in_doubt(played: Played) -> None:
-    assert not played.since("order_in_doubt")
-    (lost,) = [row for row in played.seat.new_orders() if row["fault"] is not None]
-    assert lost["clOrdID"][0] in [row["clOrdID"] for row in played.seat.truth()["orders"]]
+    row = struck(played)
+    assert not doubts_about(played, row)
+    assert named(row) in [order["clOrdID"] for order in played.seat.truth()["orders"]]
 
 
 @of(*LOST)
 def test_an_order_lost_on_its_way_is_proven_absent_before_the_next(played: Played) -> None:
-    (doubt,) = played.since("order_in_doubt")
-    name = doubt["clOrdID"]
+    lost = struck(played)
+    name = named(lost)
+    assert doubts_about(played, lost)
     assert name not in [row["clOrdID"] for row in played.seat.truth()["orders"]]
     requests = played.seat.requests()
     asked = [row["number"] for row in requests if row["method"] == "GET" and name in row["query"]]
-    rows = played.orders_since()
-    (lost,) = [row for row in rows if row["fault"] is not None]
-    following = next(row for row in rows if row["number"] > lost["number"])
+    following = next(row for row in played.orders_since() if row["number"] > lost["number"])
     assert any(lost["number"] < number < following["number"] for number in asked)
     # Absence proves nothing before the request can no longer arrive: expires_after_s = 1.
     assert following["atNs"] - lost["atNs"] >= 1_000_000_000
@@ -130,7 +155,8 @@ def test_an_overloaded_venue_is_left_alone_for_half_a_second(played: Played) -> 
     one, other = [row for row in played.seat.new_orders() if row["status"] == 503]
     assert other["atNs"] - one["atNs"] >= 450_000_000
     # The documented 503 proves that the order was not accepted.
-    assert not played.since("order_in_doubt")
+    assert not doubts_about(played, one)
+    assert not doubts_about(played, other)
 
 
 @of("429")
@@ -144,7 +170,7 @@ def test_a_rate_limit_is_waited_out_as_told(played: Played) -> None:
 @of("400")
 def test_a_plain_refusal_is_final_and_said_in_the_venue_s_words(played: Played) -> None:
     assert [line["detail"] for line in played.since("order_refused")] == ["Invalid orderQty"]
-    assert not played.since("order_in_doubt")
+    assert not doubts_about(played, struck(played))
 
 
 @of(*READS)

@@ -3,6 +3,7 @@
 Reconnecting is bounded by back-off here; what is wrong meanwhile is the faults' matter.
 """
 
+from chappie.core.pacing import Pace
 from chappie.model.units import SECOND_NS
 
 _BACKOFF_FIRST_NS = SECOND_NS // 2
@@ -21,8 +22,7 @@ class Connection:
         self.welcomed = False
         self._opened_ns: int | None = None
         self._opening = False
-        self._next_ns = 0
-        self._backoff_ns = _BACKOFF_FIRST_NS
+        self._pace = Pace(_BACKOFF_FIRST_NS, _BACKOFF_MAX_NS)
 
     @property
     def is_up(self) -> bool:
@@ -30,7 +30,7 @@ class Connection:
         return self._opened_ns is not None
 
     def open_due(self, now_ns: int) -> bool:
-        return not self._opening and self._opened_ns is None and now_ns >= self._next_ns
+        return not self._opening and self._opened_ns is None and self._pace.is_due(now_ns)
 
     def opening(self, now_ns: int) -> int:
         """Begin a new connection; returns its number."""
@@ -50,15 +50,14 @@ class Connection:
     def settled(self, now_ns: int) -> None:
         """Everything is synced, and for a while: the next loss is not one of a series."""
         if self._opened_ns is not None and now_ns - self._opened_ns > _SETTLED_AFTER_NS:
-            self._backoff_ns = _BACKOFF_FIRST_NS
+            self._pace.settled()
 
     def lost(self, now_ns: int) -> None:
         """Closed by either side, or refused: wait before the next one, longer each time."""
         self._opening = False
         self._opened_ns = None
         self.welcomed = False
-        self._next_ns = now_ns + self._backoff_ns
-        self._backoff_ns = min(2 * self._backoff_ns, _BACKOFF_MAX_NS)
+        self._pace.failed(now_ns)
 
     def welcome_overdue(self, now_ns: int) -> bool:
         """Open, and the venue has not said a word."""

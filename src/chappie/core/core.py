@@ -14,6 +14,7 @@ from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults, StopDue
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
+from chappie.core.pacing import Pace
 from chappie.core.reconcile import Reconciler
 from chappie.core.requests import ForCancel, ForNew, ForRead, ForSwitch, Purpose, Requests
 from chappie.core.skew import Skew
@@ -22,6 +23,7 @@ from chappie.core.streams import Streams
 from chappie.core.trading import Trading
 from chappie.model.commands import Command, Keep, Stop
 from chappie.model.config import Config
+from chappie.model.enums import Stream
 from chappie.model.events import (
     Answered,
     Event,
@@ -114,7 +116,7 @@ class Core:
         self.stopping: StopDue | None = None
         self._check_ns = seconds_ns(config.feed.check_every_s)
         self._next_check_ns = 0
-        self._terms_due_ns = 0
+        self._terms = Pace(_TERMS_RETRY_NS)
         self._began_ns = 0
         # Wall time minus elapsed time, as of the last step that looked.
         self._drift_ns: int | None = None
@@ -308,8 +310,9 @@ class Core:
     def _judge(self, at: At) -> None:
         self.streams.judge(at)
         self.reconciler.judge(at)
-        for stream, words in self.reconciler.take_overdue():
-            self.streams.overdue(at, stream, words)
+        lacks = self.reconciler.take_overdue()
+        if lacks is not None:
+            self.streams.overdue(at, Stream.POSITION, lacks)
         self.desk.judge(at)
         if self.budget.judge(at.now_ns):
             self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))
@@ -340,12 +343,12 @@ class Core:
 
     def _repair_terms(self, at: At) -> None:
         """Without the venue's own terms nothing can be read, let alone traded (control F11)."""
-        wait_ns = max(self._terms_due_ns, self.budget.shut_until_ns)
+        wait_ns = max(self._terms.until_ns, self.budget.shut_until_ns)
         unknown = self.faults.has(Fault.INSTRUMENT_UNKNOWN)
         known = self._key_judged and not unknown
         if known or at.now_ns < wait_ns or self._requests.any_for(ForRead):
             return
-        self._terms_due_ns = at.now_ns + _TERMS_RETRY_NS
+        self._terms.failed(at.now_ns)
         if not self._key_judged:
             self._requests.read(at, Read.KEY, self._dialect.read_key())
         if unknown:

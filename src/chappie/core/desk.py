@@ -23,6 +23,7 @@ from chappie.core.orders import (
     vanished,
 )
 from chappie.core.outbox import Outbox
+from chappie.core.pacing import Pace
 from chappie.core.recovery import recover
 from chappie.core.requests import ForCancel, ForRead, ForSwitch, Requests
 from chappie.core.switch import Switch
@@ -54,8 +55,7 @@ from chappie.model.reports import (
 from chappie.model.units import MILLISECOND_NS, SECOND_NS, At, Contracts
 from chappie.venues.interface import Dialect
 
-# After an order ended; twice as long with every refusal in a row, so that a venue that refuses
-# everything is not stormed: many errors in a short time are a ban (protocol section 3).
+# After an order ended; longer with every refusal in a row.
 _PAUSE_NS = 500 * MILLISECOND_NS
 _PAUSE_MAX_NS = 10 * SECOND_NS
 # The first query about an order and its first cancel never wait; what came to nothing is
@@ -80,11 +80,12 @@ class Desk:
         self.account = Account()
         self.switch = Switch(config.dead_man)
         self.margin_due = True
-        self.pause_until_ns = 0
-        self._refusals = 0
-        # By clOrdID, of live orders: no query or cancel is repeated before these moments.
-        self._ask_after_ns: dict[str, int] = {}
-        self._cancel_after_ns: dict[str, int] = {}
+        self._leftovers: list[str] = []
+        # Between the end of an order and the next one.
+        self.pause = Pace(_PAUSE_NS, _PAUSE_MAX_NS)
+        # By clOrdID, of live orders: between two queries, and between two cancels.
+        self._asking: dict[str, Pace] = {}
+        self._cancelling: dict[str, Pace] = {}
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
@@ -204,14 +205,15 @@ class Desk:
     def _paused(self, at: At, order: Order) -> None:
         """The next order waits a moment, and longer with every refusal in a row."""
         name = order.asked.cl_ord_id
-        self._ask_after_ns.pop(name, None)
-        self._cancel_after_ns.pop(name, None)
+        self._asking.pop(name, None)
+        self._cancelling.pop(name, None)
         if order.orphan:
             return
         taken = order.said is not None and order.said.ord_status is not OrdStatus.REJECTED
-        self._refusals = 0 if taken else min(self._refusals + 1, 10)
-        pause_ns = min(_PAUSE_NS << max(0, self._refusals - 1), _PAUSE_MAX_NS)
-        self.pause_until_ns = at.now_ns + pause_ns
+        if taken:
+            self.pause.succeeded(at.now_ns)
+        else:
+            self.pause.failed(at.now_ns)
 
     def fill(self, at: At, fill: Fill, source: str) -> bool:
         """Book a fill from any source, once; it is kept for good. True when it is new."""
@@ -283,9 +285,10 @@ class Desk:
             if order is None or not order.is_live or order.request is None:
                 continue
             # Of all requests about this cancel the venue refused to hear: then even it waits.
-            told_to_wait = isinstance(outcome, NotAccepted | KeyRefused)
-            wait_ns = self._budget.shut_until_ns if told_to_wait else 0
-            self._cancel_after_ns[name] = max(at.now_ns + _CANCEL_AGAIN_NS, wait_ns)
+            pace = self._cancel_pace(name)
+            pace.failed(at.now_ns)
+            if isinstance(outcome, NotAccepted | KeyRefused):
+                pace.hold(self._budget.shut_until_ns)
             if isinstance(outcome, Unknown):
                 self._doubt(at, order, outcome.detail)
             elif order.request.kind is RequestKind.CANCEL:
@@ -338,10 +341,14 @@ class Desk:
     def judge(self, at: At) -> None:
         """Orders of ours that nobody wants are cancelled before any new order (O13)."""
         found = [order.said.order_id for order in self.account.orphans if order.said is not None]
+        new = [order_id for order_id in found if order_id not in self._leftovers]
+        self._leftovers = found
         if not found:
             self._faults.clear(Fault.LEFTOVER_ORDERS)
-        elif self._faults.raise_(Fault.LEFTOVER_ORDERS, at, f"{len(found)} orders that work"):
-            self._outbox.log("warning", "leftover_orders", orderID=found)
+            return
+        self._faults.raise_(Fault.LEFTOVER_ORDERS, at, f"{len(found)} orders that work")
+        if new:
+            self._outbox.log("warning", "leftover_orders", orderID=new)
 
     # --- repair
 
@@ -366,10 +373,11 @@ class Desk:
 
     def ask(self, at: At, cl_ord_id: str) -> None:
         """A targeted query, one read at a time, none while the venue asked us to wait."""
-        due_ns = max(self._ask_after_ns.get(cl_ord_id, 0), self._budget.shut_until_ns)
+        pace = self._asking.setdefault(cl_ord_id, Pace(_ASK_AGAIN_NS))
+        due_ns = max(pace.until_ns, self._budget.shut_until_ns)
         if self._requests.any_for(ForRead) or at.now_ns < due_ns:
             return
-        self._ask_after_ns[cl_ord_id] = at.now_ns + _ASK_AGAIN_NS
+        pace.failed(at.now_ns)
         self._requests.read(at, Read.ORDER, self._dialect.read_order(cl_ord_id), name=cl_ord_id)
 
     def cancel(self, at: At, orders: list[Order], why: str) -> None:
@@ -377,8 +385,7 @@ class Desk:
 
         An orphan goes by its orderID: names are unique among open orders only.
         """
-        due = self._cancel_after_ns
-        orders = [o for o in orders if at.now_ns >= due.get(o.asked.cl_ord_id, 0)]
+        orders = [o for o in orders if self._cancel_pace(o.asked.cl_ord_id).is_due(at.now_ns)]
         known = [o for o in orders if o.orphan and o.said is not None]
         named = [o for o in orders if not (o.orphan and o.said is not None)]
         if named:
@@ -395,9 +402,12 @@ class Desk:
         request_id = self._requests.call(at, Lane.CANCEL, call, ForCancel(names))
         outstanding = Outstanding(RequestKind.CANCEL, request_id, at.now_ns, fence_ns)
         for order in orders:
-            self._cancel_after_ns[order.asked.cl_ord_id] = at.now_ns + _CANCEL_AGAIN_NS
+            self._cancel_pace(order.asked.cl_ord_id).failed(at.now_ns)
             if order.request is None:
                 self._put(at, cancelling(order, outstanding))
+
+    def _cancel_pace(self, cl_ord_id: str) -> Pace:
+        return self._cancelling.setdefault(cl_ord_id, Pace(_CANCEL_AGAIN_NS))
 
     def send(self, at: At, approved: Approved[NewOrder], decision: int, fence_ns: int) -> None:
         """Send an approved order; its intent is written down before the request leaves (O2)."""
@@ -423,7 +433,7 @@ class Desk:
 
     def arm(self, at: At) -> None:
         """Ask the venue to cancel for us if we fall silent; waits for no proof of health."""
-        if self.switch.may_ask(at.now_ns):
+        if self.switch.may_ask_for(at.now_ns, disarm=False):
             self._send_switch(at, disarm=False)
 
     def disarmed(self, at: At) -> bool:
@@ -439,12 +449,14 @@ class Desk:
         if self.account.blotter.live():
             if healthy and self.switch.refresh_due(at.now_ns):
                 self._send_switch(at, disarm=False)
-        elif self.account.idle_since(self.switch.armed_ns) and self.switch.may_ask(at.now_ns):
+        elif self.account.idle_since(self.switch.armed_ns) and self.switch.may_ask_for(
+            at.now_ns, disarm=True
+        ):
             self._send_switch(at, disarm=True)
 
     def _send_switch(self, at: At, disarm: bool) -> None:
         call = self._dialect.arm_switch(0.0 if disarm else self.switch.timeout_s)
-        self.switch.asked(at.now_ns, disarm)
+        self.switch.asked(at.now_ns, disarm, self._requests.fence_ns(at))
         self._requests.call(at, Lane.CANCEL, call, ForSwitch(disarm))
 
 

@@ -15,6 +15,7 @@ class ActiveFault(msgspec.Struct, frozen=True):
     subject: str
     since_ns: int
     detail: str
+    told: bool
 
 
 class StopDue(msgspec.Struct, frozen=True):
@@ -49,24 +50,28 @@ class ActiveFaults:
         detail: str,
         subject: str = "",
         since_ns: int | None = None,
+        told: bool = True,
     ) -> bool:
-        """Note a fault; one that is active keeps the earlier beginning. True when it is new."""
+        """Note a fault; one that is active keeps the earlier beginning. True when it is new.
+
+        ``told`` False: another line of the log says so already, for this and others together.
+        """
         key = (fault, subject)
         known = self._active.get(key)
         since = at.now_ns if since_ns is None else since_ns
         if known is not None:
-            since = min(known.since_ns, since)
-        self._active[key] = ActiveFault(fault, subject, since, detail)
-        if known is None:
+            since, told = min(known.since_ns, since), known.told
+        self._active[key] = ActiveFault(fault, subject, since, detail, told)
+        if known is None and told:
             self._outbox.log("warning", "fault", fault=fault.value, subject=subject, detail=detail)
         return known is None
 
     def clear(self, fault: Fault, subject: str = "") -> bool:
         """End a fault; a latched one stays. True when one ended."""
-        if FAULTS[fault].latches or self._active.pop((fault, subject), None) is None:
-            return False
-        self._outbox.log("info", "fault_cleared", fault=fault.value, subject=subject)
-        return True
+        ended = None if FAULTS[fault].latches else self._active.pop((fault, subject), None)
+        if ended is not None and ended.told:
+            self._outbox.log("info", "fault_cleared", fault=fault.value, subject=subject)
+        return ended is not None
 
     def since_ns(self, fault: Fault, subject: str = "") -> int | None:
         """When an active fault began."""

@@ -22,7 +22,6 @@ class StreamHealth(msgspec.Struct):
 
     unsynced_since_ns: int | None
     last_ns: int | None = None
-    subscribed: bool = False
 
 
 class Feed:
@@ -79,9 +78,8 @@ class Feed:
 
     def disconnected(self, now_ns: int) -> None:
         """The connection is gone: no image survives it (control F8)."""
-        for stream, health in self._health.items():
+        for stream in self._health:
             self.unsynced(stream, now_ns)
-            health.subscribed = False
 
     def agreed(self, now_ns: int) -> None:
         """Top of book and quote showed the same prices."""

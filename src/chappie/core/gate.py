@@ -18,7 +18,7 @@ class Denial(Enum):
     """Why an order was not allowed, in the order of asking; the value is what people read."""
 
     POSTURE = "a fault allows no order, or only reducing ones"
-    BUDGET_LOW = "the venue's request budget is low"
+    BUDGET_LOW = "the venue's request budget is low, or its answers fail"
     INSTRUMENT_NOT_OPEN = "the instrument is not open for trading"
     LOT = "the quantity is no positive multiple of the lot"
     ORDER_QTY = "more contracts than bot.order_qty or than the venue takes in one order"

@@ -14,10 +14,10 @@ from chappie.core.budget import Budget
 from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults
 from chappie.core.outbox import Outbox
+from chappie.core.pacing import Pace
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
-from chappie.model.enums import Stream
 from chappie.model.faults import Fault
 from chappie.model.records import Opening
 from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
@@ -26,8 +26,8 @@ from chappie.venues.interface import Dialect
 
 # Fills are read again this far back: the venue's history may lag behind its streams.
 _OVERLAP_NS = 60 * SECOND_NS
-# No round begins sooner than this after another; twice as long with every one in a row that
-# failed or disagreed, up to the usual pause: the request budget is not ours alone to spend.
+# No round begins sooner than this after another; longer with every one in a row that failed or
+# disagreed, up to the usual pause: the request budget is not ours alone to spend.
 _AGAIN_NS = SECOND_NS
 
 
@@ -74,8 +74,7 @@ class Reconciler:
         self._round: Round | None = None
         self._count = 0
         self._due_ns = 0
-        self._not_before_ns = 0
-        self._unclean = 0
+        self._pace = Pace(_AGAIN_NS, max(_AGAIN_NS, self._every_ns))
         self._began_ns = 0
         self._clean_ns: int | None = None
         self._since_wall_ns = 0
@@ -92,7 +91,7 @@ class Reconciler:
         self._seen: tuple[tuple[str, ...], Contracts] | None = None
         # The last round lacked nothing but a second one that says the same.
         self._once = False
-        self._overdue: list[tuple[Stream, str]] = []
+        self._position_lacks: str | None = None
 
     def begin(self, at: At) -> None:
         """The process starts, with the ledger that earlier runs kept."""
@@ -130,7 +129,7 @@ class Reconciler:
     def _wait_no_more(self, at: At) -> None:
         """The pause after a round is for rounds that were not clean."""
         if self._round is None and self.last_was_clean:
-            self._not_before_ns = at.now_ns
+            self._pace.release()
 
     def disconnected(self, at: At) -> None:
         """The streams are gone, and with them what they said of the position."""
@@ -167,8 +166,12 @@ class Reconciler:
                 case Filled():
                     booked = self._desk.fill(at, said.fill, "rest")
                     if booked and self._is_late(at):
-                        words = "a fill came by REST alone"
-                        self._overdue.append((Stream.EXECUTION, words))
+                        # An execution is news, not a state: what it said is here, and the next
+                        # one may come. So the stream is named, and not asked for anew.
+                        words = f"{said.fill.exec_id} came by REST alone"
+                        self._outbox.log(
+                            "warning", "stream_overdue", stream="execution", detail=words
+                        )
                 case Funded():
                     self._desk.funding(said.paid)
                 case _:
@@ -213,7 +216,8 @@ class Reconciler:
         """What kept the last round from being clean is gone: the next one need not wait."""
         before, self._orphans = self._orphans, len(self._account.orphans)
         if before and not self._orphans:
-            self._unclean, self._not_before_ns = 0, at.now_ns
+            self._pace.settled()
+            self._pace.release()
             self.hasten(at)
 
     def _judge_missing_fills(self, at: At) -> None:
@@ -282,17 +286,16 @@ class Reconciler:
             if self._faults.clear(Fault.UNRECONCILED):
                 self._outbox.log("info", "reconciled", position=held, fills=account.ledger.fills)
 
-    def take_overdue(self) -> list[tuple[Stream, str]]:
-        """Streams that REST proved to lack something, each named once."""
-        overdue, self._overdue = self._overdue, []
-        return overdue
+    def take_overdue(self) -> str | None:
+        """What REST proved the position table to lack; told once, for it to be asked for anew."""
+        words, self._position_lacks = self._position_lacks, None
+        return words
 
     def _position_overdue(self, at: At, held: Contracts) -> None:
         """Fills and REST agree, and past the grace the websocket alone does not: it lost one."""
         since_ns, said = self._stream_disagreed_ns, self._account.said
         if since_ns is not None and said is not None and at.now_ns - since_ns > self._grace_ns:
-            words = f"websocket {said.qty}, fills and REST {held}"
-            self._overdue.append((Stream.POSITION, words))
+            self._position_lacks = f"websocket {said.qty}, fills and REST {held}"
             self._account.said = None
 
     def _says_the_same(self, orders: OrdersRead, held: Contracts) -> bool:
@@ -348,17 +351,19 @@ class Reconciler:
         self.last_wall_ns = at.wall_ns
         if clean:
             self._clean_ns = at.now_ns
-        again_ns = min(_AGAIN_NS << self._unclean, self._every_ns)
-        self._unclean = 0 if clean else min(self._unclean + 1, 10)
-        self._not_before_ns = at.now_ns + again_ns
-        self._due_ns = at.now_ns + (self._every_ns if clean else again_ns)
+        if clean:
+            self._pace.succeeded(at.now_ns)
+            self._due_ns = at.now_ns + self._every_ns
+        else:
+            self._pace.failed(at.now_ns)
+            self._due_ns = self._pace.until_ns
         self._round = None
 
     # --- repair
 
     def repair(self, at: At, synced: bool) -> None:
         """Begin the next round when it is due; a second one to agree with, once all is synced."""
-        due_ns = max(self._due_ns, self._not_before_ns)
+        due_ns = max(self._due_ns, self._pace.until_ns)
         if self._once and synced:
             due_ns = 0
         if self._round is not None or at.now_ns < max(due_ns, self._budget.shut_until_ns):

@@ -11,6 +11,7 @@ from chappie.core.faults import ActiveFaults
 from chappie.core.feed import MARKET, Feed
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
+from chappie.core.pacing import Pace
 from chappie.core.reconcile import Reconciler
 from chappie.core.skew import Skew
 from chappie.model.commands import CloseStream, OpenStream, SendFrame
@@ -44,6 +45,8 @@ from chappie.model.units import SECOND_NS, At
 from chappie.venues.interface import Dialect, Session
 
 _RESUBSCRIBE_NS = 10 * SECOND_NS
+# Images taken since are whole, so this is not about what we hold: a venue that sends what we cannot
+# read may do so again, and each time our orders would be cancelled and placed anew.
 _WIRE_CALM_NS = 10 * SECOND_NS
 # A venue closes a socket on which its client was silent (protocol section 6: after 180 s).
 _PING_EVERY_NS = 15 * SECOND_NS
@@ -72,7 +75,7 @@ class Streams:
         self._skew = skew
         self._session: Session | None = None
         self._began_ns = 0
-        self._resubscribed_ns: dict[Stream, int] = {}
+        self._asking = {stream: Pace(_RESUBSCRIBE_NS) for stream in Stream}
         self._wire_refused_ns: int | None = None
         self._pinged_ns = 0
         # Whether this connection was ever synced as a whole.
@@ -85,7 +88,7 @@ class Streams:
         self._began_ns = at.now_ns
         self.feed.begin(at.now_ns)
         for stream in Stream:
-            self._faults.raise_(Fault.STREAM_UNSYNCED, at, "no image yet", stream.value)
+            self._faults.raise_(Fault.STREAM_UNSYNCED, at, "no image yet", stream.value, told=False)
         self._faults.raise_(Fault.STREAM_DOWN, at, "not connected yet")
         self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, "not read yet")
 
@@ -140,15 +143,13 @@ class Streams:
                 self._wire_refused(at, report)
             case Welcomed():
                 self._welcomed(at, report)
-            case Subscribed():
-                self.feed.health(report.stream).subscribed = True
             case SubscriptionRefused():
                 self._subscription_refused(at, report)
             case VenueComplained():
                 self._outbox.log(
                     "warning", "venue_complained", status=report.status, text=report.detail
                 )
-            case Ponged() | Advanced() | QuoteSeen() | TradeSeen():
+            case Subscribed() | Ponged() | Advanced() | QuoteSeen() | TradeSeen():
                 pass
             case _:
                 assert_never(report)
@@ -158,7 +159,7 @@ class Streams:
         """The subscription was answered: a stream that goes wrong now is asked for at once."""
         if stream not in self._imaged:
             self._imaged[stream] = True
-            self._resubscribed_ns.pop(stream, None)
+            self._asking[stream].release()
 
     def _early_dropped(self, stream: Stream) -> None:
         """Said once per wait for an image: a busy table drops hundreds of them a second."""
@@ -203,6 +204,8 @@ class Streams:
         self._faults.clear(Fault.STREAM_DOWN)
         if report.venue_ns is not None:
             self._skew.measured(report.venue_ns, at, self.connection.began_ns)
+        for pace in self._asking.values():
+            pace.failed(at.now_ns)
         for frame in self._session.subscriptions():
             self._outbox.put(SendFrame(self.connection.conn, frame))
 
@@ -234,7 +237,7 @@ class Streams:
             words = f"subscription refused: {report.detail}"
             self.feed.unsynced(stream, at.now_ns)
             self._faults.raise_(Fault.STREAM_UNSYNCED, at, words, stream.value)
-            self._resubscribed_ns[stream] = at.now_ns
+            self._asking[stream].failed(at.now_ns)
 
     def _unsync(self, at: At, stream: Stream, detail: str) -> None:
         """A mirror is no longer true: name it, and ask for a new image."""
@@ -252,11 +255,10 @@ class Streams:
 
     def _resubscribe(self, at: At, stream: Stream) -> None:
         """At most once per pause: a stream that stays wrong must not become a storm."""
-        last = self._resubscribed_ns.get(stream)
-        recently = last is not None and at.now_ns - last < _RESUBSCRIBE_NS
-        if recently or self._session is None or not self.connection.welcomed:
+        pace = self._asking[stream]
+        if self._session is None or not (self.connection.welcomed and pace.is_due(at.now_ns)):
             return
-        self._resubscribed_ns[stream] = at.now_ns
+        pace.failed(at.now_ns)
         self._outbox.log("warning", "resubscribing", stream=stream.value)
         for frame in self._session.resubscribe(stream):
             self._outbox.put(SendFrame(self.connection.conn, frame))
@@ -280,12 +282,12 @@ class Streams:
         self._session = None
         self.feed.disconnected(at.now_ns)
         self._market.quote = None
-        self._resubscribed_ns.clear()
         self._imaged.clear()
-        self._outbox.log("warning", "stream_lost", detail=why)
+        # One line for all of them: none is lost without the others.
+        self._outbox.log("warning", "stream_lost", detail=why, lost=[s.value for s in Stream])
         self._faults.raise_(Fault.STREAM_DOWN, at, why)
         for stream in Stream:
-            self._faults.raise_(Fault.STREAM_UNSYNCED, at, why, stream.value)
+            self._faults.raise_(Fault.STREAM_UNSYNCED, at, why, stream.value, told=False)
         self._synced_once = False
         self._reconciler.disconnected(at)
 
@@ -310,6 +312,7 @@ class Streams:
         if feed.all_synced and not self._synced_once:
             # What happened while we could not see it, REST must tell before the next decision.
             self._synced_once = True
+            self._outbox.log("info", "streams_synced")
             self._reconciler.doubt(at, "synced anew")
         if feed.all_synced:
             self.connection.settled(now_ns)
@@ -357,6 +360,4 @@ class Streams:
             self._keep_alive(at, self.connection.conn)
             for stream in Stream:
                 if not self.feed.synced(stream):
-                    # The subscription made on the welcome has a pause of its own to be answered.
-                    self._resubscribed_ns.setdefault(stream, at.now_ns)
                     self._resubscribe(at, stream)

@@ -4,6 +4,7 @@ Armed before the first order, by the venue's own answer; refreshed only by healt
 once a reconciliation shows zero orders of ours.
 """
 
+from chappie.core.pacing import Pace
 from chappie.model.config import DeadManConfig
 from chappie.model.reports import SwitchArmed
 from chappie.model.units import SECOND_NS, seconds_ns
@@ -29,7 +30,11 @@ class Switch:
         self._stands_until_ns: int | None = None
         self._asked_ns: int | None = None
         self._last_ns: int | None = None
-        self._failed = False
+        self._retry = Pace(_RETRY_NS)
+        # What was asked for last, and until when that may still arrive if it got no answer.
+        self._asked_disarm = False
+        self._fence_ns = 0
+        self._stray_until_ns = 0
 
     @property
     def may_stand(self) -> bool:
@@ -47,11 +52,17 @@ class Switch:
 
     def may_ask(self, now_ns: int) -> bool:
         """Nothing under way, and no failure so recent that asking again would be a storm."""
-        recently = self._last_ns is not None and now_ns - self._last_ns < _RETRY_NS
-        return not self.pending and not (self._failed and recently)
+        return not self.pending and self._retry.is_due(now_ns)
+
+    def may_ask_for(self, now_ns: int, disarm: bool) -> bool:
+        """`may_ask`, and no unanswered request for the opposite that may arrive after this one: a
+        stray disarm would take the switch from under the orders that rely on it.
+        """
+        stray = self._asked_disarm is not disarm and now_ns < self._stray_until_ns
+        return self.may_ask(now_ns) and not stray
 
     def refresh_due(self, now_ns: int) -> bool:
-        if not self.may_ask(now_ns):
+        if not self.may_ask_for(now_ns, disarm=False):
             return False
         last_ns = self._last_ns or 0
         pause_ns = _RETRY_NS if self.armed_until_ns is None else self._refresh_ns
@@ -62,8 +73,10 @@ class Switch:
         self.armed_ns = fence_ns
         self._stands_until_ns = now_ns + seconds_ns(self.timeout_s) + _LATE_NS
 
-    def asked(self, now_ns: int, disarm: bool) -> None:
+    def asked(self, now_ns: int, disarm: bool, fence_ns: int) -> None:
+        """A request leaves; after ``fence_ns`` it can no longer arrive."""
         self._asked_ns = self._last_ns = now_ns
+        self._asked_disarm, self._fence_ns = disarm, fence_ns
         if disarm:
             # No order may rely on it from here on, whatever becomes of the request.
             self.armed_until_ns = None
@@ -81,12 +94,14 @@ class Switch:
             self.armed_until_ns = self._asked_ns + (armed.fires_ns - armed.venue_ns)
             self.fires_wall_ns = armed.fires_ns
         self._asked_ns = None
-        self._failed = False
+        self._retry.release()
 
     def unanswered(self) -> None:
         """No proof of anything new: it may stand, and what was proven before still does."""
+        assert self._asked_ns is not None, "the end of a request that nobody sent"
+        self._retry.failed(self._asked_ns)
+        self._stray_until_ns = self._fence_ns
         self._asked_ns = None
-        self._failed = True
 
     def lapse(self, now_ns: int) -> None:
         """Past its time it protects nothing."""

@@ -157,7 +157,7 @@ class Trading:
                 decision.outcome = f"cancel {step.cl_ord_id}: {step.why}"
                 self._desk.cancel(at, [order], step.why)
             case Place():
-                if at.now_ns >= self._desk.pause_until_ns:
+                if self._desk.pause.is_due(at.now_ns):
                     self._place(at, decision, step.wanted, instrument)
             case _:
                 assert_never(step)
