@@ -171,10 +171,9 @@ def test_a_child_of_tests_that_run_under_nohup_has_default_signals() -> None:
 def test_a_deaf_trader_and_a_deaf_venue_are_gone_within_5_s_too(bot: Up) -> None:
     bot.start(*FREE, FAKE_TRADER="0 deaf", FAKE_VENUE="deaf")
     trader, venue = bot.until_observing()
-    began = time.monotonic()
     bot.process.terminate()
-    assert bot.ends(6.0) == 0
-    assert time.monotonic() - began < 5.0
+    # In order, so before its last resort, which ends it after 4.8 s with another code.
+    assert bot.ends(10.0) == 0
     assert gone(trader, 0.1)
     assert gone(venue, 0.1)
 
