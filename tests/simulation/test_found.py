@@ -5,7 +5,7 @@ import pytest
 from chappie.model.commands import SendOrder
 from chappie.model.units import MILLISECOND_NS, SECOND_NS
 from chappie.simulation.network import Network, Trip
-from tests.core.world import Calm, Target, World, trading
+from tests.core.world import STRANGER, Calm, Target, World, trading
 
 SOON_NS = 20 * MILLISECOND_NS
 
@@ -88,3 +88,33 @@ def test_a_start_with_an_intent_in_doubt_waits_for_the_instrument() -> None:
     world.run(30)
     (row,) = world.truth()["position"]
     assert row["currentQty"] == 100
+
+
+def test_one_stale_list_of_open_orders_does_not_bring_an_order_back_to_life() -> None:
+    """Seed 257. A list of open orders is from before a cancel; while the old order is asked
+    for, the new one fills.
+    """
+    policy = Target(-100)
+    world, _ = world_with(policy, "post_only")
+    account = world.exchange.pit.accounts[1]
+    assert world.run(20, lambda: bool(account.open_orders))
+    world.order_by(STRANGER, "Buy", 1_100)
+    world.order_by(STRANGER, "Sell", 1_000, 60_000.1)
+    assert world.run(10, lambda: world.bot.core.desk.account.ledger.qty == -100)
+    policy.target = 0
+    assert world.run(20, lambda: bool(account.open_orders))
+    (old,) = account.open_orders
+    listed = len(world.sent("GET", "/order"))
+    assert world.run(20, lambda: len(world.sent("GET", "/order")) > listed), "the old one is listed"
+    policy.target = -100
+    assert world.run(8, lambda: old not in account.open_orders)
+    policy.target = 0
+    assert world.run(8, lambda: bool(account.open_orders))
+    world.arm("stale_read", route="/order", method="GET", count=1)
+    world.venue.faults.struck.clear()
+    assert world.run(20, lambda: bool(world.venue.faults.struck)), "it showed the old one again"
+    world.run(0.011)
+    world.order_by(STRANGER, "Sell", 1_100)
+    world.run(30)
+    assert world.bot.end is None
+    assert account.position.qty == 0

@@ -263,6 +263,7 @@ class Night(World):
     def _look(self) -> None:
         self._count_struck()
         self.witness.look()
+        self.supervisor.look()
         self.later(_LOOK_EVERY_NS, self._look)
 
     def _result(self, calm_s: float) -> Result:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chappie.guardian.restarts import History, Restart, judge
 from chappie.model.events import Started, StopAsked
-from chappie.model.faults import StopReason
+from chappie.model.faults import FAULTS, StopReason
 from chappie.model.units import SECOND_NS
 from chappie.simulation.process import End, Process
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # A person looks after the bot this long after it stayed down, in seconds.
 _PERSON_S = (10, 60)
 _BOOT_S = (5, 60)
+_READS_EVERY_S = 15.0
 # Another supervisor than ours starts the trader again this soon, knowing nothing of fences.
 _AT_ONCE_S = (0.05, 1.0)
 # The rules know no back-off this long: what is due later than this is due to a bug of ours.
@@ -40,6 +41,7 @@ class Supervisor:
         self._chance = chance
         self._history = History()
         self._plan = 0
+        self._read_ns = 0
 
     def start(self) -> None:
         """Start a process on whatever the disk holds."""
@@ -95,6 +97,17 @@ class Supervisor:
             self.mend()
         elif self.start_due_ns is not None and self.start_due_ns > self._night.now_ns + SECOND_NS:
             self._start_in(1.0)
+
+    def look(self) -> None:
+        """A person reads what the bot says: a fault that only a new start clears."""
+        night, process = self._night, self._night.process
+        due = night.now_ns - self._read_ns >= _READS_EVERY_S * SECOND_NS
+        if not due or process is None or not process.alive or process.core.stopping is not None:
+            return
+        self._read_ns = night.now_ns
+        if any(FAULTS[active.fault].latches for active in process.core.faults.all()):
+            night.note("a person reads of a fault that latched")
+            process.deliver(StopAsked(StopReason.OPERATOR.word, "a fault that latched"))
 
     def kill(self, reason: StopReason, detail: str) -> None:
         """End the process from outside."""
