@@ -20,7 +20,7 @@ def test_help_names_every_command_and_loads_none(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "chappie: no command; commands are up, trade, venue, status"),
+        ([], f"chappie: no command; commands are {', '.join(_NAMES)}"),
         (["trad"], "unknown command 'trad' (did you mean 'trade'?); commands are up, trade"),
         (["nothing"], "unknown command 'nothing'; commands are up, trade"),
         (["--set", "bot.id=x", "up"], "'--set' stands where a command is expected"),

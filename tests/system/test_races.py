@@ -33,9 +33,14 @@ def surfaced(played: Played) -> bool:
     return name in [row["clOrdID"] for row in played.seat.trades()] and name in known
 
 
+def is_flat(played: Played) -> bool:
+    """The next order opens a position: one that closes would find nothing to close any more."""
+    return bool(played.seat.trades()) and played.seat.position_qty() == 0
+
+
 LATE: dict[str, Scene] = {
-    "told by the streams": Scene(surfaced, held_long(), within_s=30.0),
-    "told by REST alone": Scene(surfaced, (*SILENT, *held_long()), within_s=30.0),
+    "told by the streams": Scene(surfaced, held_long(), within_s=30.0, when=is_flat),
+    "told by REST alone": Scene(surfaced, (*SILENT, *held_long()), within_s=30.0, when=is_flat),
 }
 
 
