@@ -158,6 +158,6 @@ def test_a_newer_epoch_or_a_number_never_given_out_is_another_instances() -> Non
     assert run.is_of_another_instance(Naming("test", 41).next())
     twin = Naming("test", 40)
     twin.next()
-    assert run.is_of_another_instance(twin.next()), "two starts in the same second"
+    assert run.is_of_another_instance(twin.next()), "two starts at the same moment"
     for odd in ("chp-test-", "chp-test-zz", "chp-test-zz-", "chp-test-z!-1", "chp-test-ZZ-1"):
         assert not run.is_of_another_instance(odd), "nobody's name: an orphan at most"

@@ -109,11 +109,11 @@ def test_an_identity_that_cannot_be_read_is_nobodys(tmp_path: Path) -> None:
 
 def test_each_epoch_exceeds_the_wall_clock_and_every_epoch_before(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
-    assert state.next_epoch(1000 * SECOND_NS) == 1000
-    assert state.next_epoch(1000 * SECOND_NS) == 1001
+    assert state.next_epoch(SECOND_NS) == 1000
+    assert state.next_epoch(SECOND_NS) == 1001
     # A clock set back must not bring an old number again.
-    assert state.next_epoch(5 * SECOND_NS) == 1002
-    assert state.next_epoch(2000 * SECOND_NS) == 2000
+    assert state.next_epoch(5) == 1002
+    assert state.next_epoch(2 * SECOND_NS) == 2000
 
 
 def test_an_epoch_is_durable_before_it_is_used(

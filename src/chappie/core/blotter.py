@@ -38,7 +38,7 @@ class Naming:
 
     def is_of_another_instance(self, cl_ord_id: str) -> bool:
         """Whether a living other instance made this name of ours: its epoch is newer, or it is
-        ours and we never gave out that number (two starts in the same second).
+        ours and we never gave out that number (two starts at the same moment).
         """
         assert self.is_ours(cl_ord_id)
         epoch, _, count = cl_ord_id.removeprefix(self._ours).partition("-")

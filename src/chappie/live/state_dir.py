@@ -148,7 +148,10 @@ class StateDir:
                 )
 
     def next_epoch(self, wall_ns: int) -> int:
-        """A number above that of every earlier run here, durable before it is used (O3)."""
+        """A number above that of every earlier run here, durable before it is used (O3).
+
+        Milliseconds: of two replicas that one deployment starts at once, each gets its own.
+        """
         path = self.path / "epoch"
         try:
             last = int(path.read_text())
@@ -159,7 +162,7 @@ class StateDir:
         except ValueError:
             # The wall clock alone then keeps epochs apart, as for a lost folder.
             last = 0
-        epoch = max(wall_ns // 1_000_000_000, last + 1)
+        epoch = max(wall_ns // 1_000_000, last + 1)
         write_durably(path, f"{epoch}\n".encode())
         return epoch
 
