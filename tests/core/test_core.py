@@ -465,3 +465,15 @@ def test_a_policy_that_raises_has_its_orders_cancelled_and_trades_again_once_it_
     rig.wait(2, rig.quote)
     assert rig.faults == []
     assert len(rig.orders_sent) == 2
+
+
+def test_a_cancel_whose_answer_is_lost_is_sent_again_while_a_fault_wants_the_order_gone() -> None:
+    rig, order = with_order_under_way()
+    rig.answer(order, order_row(name_of(order), "New"))
+    rig.wait(6.0)
+    assert rig.said("soft_stop")
+    first = rig.asked_for("DELETE", "/order")
+    rig.no_answer(first)
+    rig.wait(1.5)
+    # Long before the fence of the first, whose fate nobody knows.
+    assert len(rig.calls("DELETE", "/order")) == 2

@@ -371,9 +371,9 @@ class Desk:
         self.ask_about_doubts(at)
         self.cancel(at, self.free(self.account.orphans), "nobody wants it any more")
         if self._faults.wants_withdrawal:
-            self.cancel(
-                at, self.free(self.account.blotter.live()), "a fault allows no resting order"
-            )
+            live = self.account.blotter.live()
+            orders = [*self.free(live), *(o for o in live if _cancel_lost(o))]
+            self.cancel(at, orders, "a fault allows no resting order")
         self._keep_switch(at, healthy)
 
     @staticmethod
@@ -481,6 +481,14 @@ class Desk:
         call = self._dialect.arm_switch(0.0 if disarm else self.switch.timeout_s)
         self.switch.asked(at.now_ns, disarm, self._requests.fence_ns(at))
         self._requests.call(at, Lane.CANCEL, call, ForSwitch(disarm))
+
+
+def _cancel_lost(order: Order) -> bool:
+    """Whether the answer to its cancel is lost: a cancel twice is a cancel, and waiting for the
+    fence would leave the order at work meanwhile.
+    """
+    request = order.request
+    return request is not None and request.kind is RequestKind.CANCEL and request.in_doubt
 
 
 def _works(row: OrderSaid) -> bool:
