@@ -260,8 +260,7 @@ def test_decisions_are_shown_with_what_became_of_them(
     shown = [words for _, _, words in rows(lines)]
     assert shown[0] == "1: target +100"
     sent = [words.split()[2] for words in shown if ": sends " in words]
-    assert sent
-    assert sent[0] == runs.ended.fills()[0].cl_ord_id
+    assert runs.ended.fills()[0].cl_ord_id in sent, "an order before it may have been repriced"
     assert any(words.endswith("on target") for words in shown)
 
 
