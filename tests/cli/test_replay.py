@@ -209,7 +209,7 @@ def test_a_core_that_decides_otherwise_is_found(
     monkeypatch.setattr(Ledger, "book", forgets_what_it_held)
     code, lines = replay(capsys, runs.ended.state)
     assert code == 1
-    assert lines[1].startswith("diverged in steps 1 to 1,000") or "the core broke" in lines[1]
+    assert lines[1].startswith("diverged in steps 1 to ")
 
 
 def test_until_stops_the_replay_there(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,3 +144,16 @@ def test_the_fence_lies_behind_an_arrival_on_every_clock_that_is_tolerated() -> 
     trips.posts = [Trip(6_500 * MILLISECOND_NS, None)]
     pit = world.exchange.pit
     assert not world.run(30, lambda: pit.accounts[1].position.qty > 100), "bought twice"
+
+
+def test_a_market_that_opens_again_unheard_is_traded_on_again() -> None:
+    """Seed 848. The contract closes; while its table is mute it opens again."""
+    policy = Target(0)
+    world, _ = world_with(policy, "market")
+    world.run(10)
+    world.arm("instrument_state", value="Closed")
+    assert world.run(5, lambda: "instrument_not_open" in world.bot.faults)
+    world.arm("mute_table", table="instrument")
+    world.clear("instrument_state")
+    policy.target = 100
+    assert world.run(20, lambda: world.exchange.pit.accounts[1].position.qty == 100)

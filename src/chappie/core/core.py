@@ -69,6 +69,7 @@ from chappie.venues.interface import Dialect
 _NOTHING: tuple[Command, ...] = ()
 _KEY = "key"
 _TERMS_RETRY_NS = SECOND_NS
+_REOPENED_NS = 10 * SECOND_NS
 _STOP_WINDOW_NS = 3 * SECOND_NS
 # A step that comes this much later than the check it was due for: nobody was there.
 _GAP_NS = SECOND_NS
@@ -344,15 +345,19 @@ class Core:
 
     def _repair_terms(self, at: At) -> None:
         """Without the venue's own terms nothing can be read, let alone traded (control F11)."""
-        wait_ns = max(self._terms.until_ns, self.budget.shut_until_ns)
         unknown = self.faults.has(Fault.INSTRUMENT_UNKNOWN)
-        known = self._key_judged and not unknown
-        if known or at.now_ns < wait_ns or self._requests.any_for(ForRead):
+        # The word that it opens again may be lost, and a quiet table is no sign of anything.
+        closed = self.faults.has(Fault.INSTRUMENT_NOT_OPEN)
+        if self._key_judged and not unknown and not closed:
             return
-        self._terms.failed(at.now_ns)
+        wait_ns = max(self._terms.until_ns, self.budget.shut_until_ns)
+        if at.now_ns < wait_ns or self._requests.any_for(ForRead):
+            return
+        missing = unknown or not self._key_judged
+        self._terms.hold(at.now_ns + (_TERMS_RETRY_NS if missing else _REOPENED_NS))
         if not self._key_judged:
             self._requests.read(at, Read.KEY, self._dialect.read_key())
-        if unknown:
+        if unknown or closed:
             self._requests.read(at, Read.INSTRUMENT, self._dialect.read_instrument())
 
     def _is_healthy(self) -> bool:
