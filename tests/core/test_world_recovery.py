@@ -136,3 +136,13 @@ def test_an_order_amended_up_while_the_stream_is_mute_is_cancelled_within_a_roun
     assert world.run(15, lambda: not world.working)
     world.run(15)
     assert world.bot.faults == []
+
+
+def test_a_crash_of_a_run_that_asked_for_nothing_leaves_no_switch_to_disarm() -> None:
+    world = World(trading(bot={"allow_trade": False}))
+    world.run(10)
+    kept = world.bot.kept
+    assert kept, "the ledger's opening"
+    world.start(epoch=2, kept=kept)
+    world.run(40)
+    assert world.sent("POST") == []

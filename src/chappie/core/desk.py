@@ -111,8 +111,12 @@ class Desk:
         for order in self.account.in_doubt:
             name, words = order.asked.cl_ord_id, "asked for by an earlier run, its end not known"
             self._faults.raise_(Fault.ORDER_IN_DOUBT, at, words, name)
-        # An adjustment is a person's, who was told of the stop before it.
-        crashed = bool(kept) and not isinstance(kept[-1], Stopped | Adjusted)
+        crashed = False
+        for record in kept:
+            if isinstance(record, Intent):
+                crashed = True  # and it had armed the switch, unless its end follows
+            elif isinstance(record, Stopped | Adjusted):
+                crashed = False
         if crashed or self.account.in_doubt:
             self.switch.inherited(at.now_ns, self._requests.fence_ns(at))
 

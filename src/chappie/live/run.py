@@ -193,13 +193,14 @@ async def _drive(
         state.write_last_stop(stops[0])
 
     def watchdogs_words(reason: StopReason, detail: str) -> None:
-        if reason is StopReason.LOOP_STALLED:
-            # What the loop hangs on may be the last of a burst, not written yet.
-            journal.flush(clock.now())
         if not stops:
             log.error(reason.word, detail=detail)
             last_words(Ended(reason, detail, False), trader.last_state)
         log.stopped(stop_fields(stops[0]))
+        if reason is StopReason.LOOP_STALLED:
+            # What the loop hangs on may be the last of a burst, not written yet. After the words,
+            # for a disk that takes no more must not cost them.
+            journal.flush(clock.now())
 
     watchdog = Watchdog(config.supervisor.heartbeat_timeout_s, watchdogs_words)
     trader = Trader(
