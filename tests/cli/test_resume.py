@@ -14,6 +14,7 @@ from chappie.core.carried import carried
 from chappie.guardian import last_stop
 from chappie.guardian.instance import Lock
 from chappie.journal.kept import KeptLog
+from chappie.live import latch
 from chappie.live.state_dir import LastStop, StateDir
 from chappie.model.records import Adjusted, Kept, Opening
 from chappie.model.reports import Outcome, PositionRead, PositionSaid, Unknown
@@ -56,13 +57,13 @@ def test_a_halt_that_is_latched_meanwhile_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "HALT").write_text("one")
-    real = StateDir.clear
+    real = latch.clear
 
-    def late(self: StateDir, latch: object) -> bool:
+    def late(state_dir: Path, halt: latch.Latch) -> bool:
         (tmp_path / "HALT").write_text("another")
-        return real(self, latch)  # type: ignore[arg-type]  # passed on
+        return real(state_dir, halt)
 
-    monkeypatch.setattr(StateDir, "clear", late)
+    monkeypatch.setattr(latch, "clear", late)
     code, lines = resume(capsys, tmp_path, *REASON)
     assert (code, len(lines)) == (1, 1)
     assert "another halt was latched meanwhile" in lines[0]

@@ -19,6 +19,7 @@ from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.venue import VenueFailedError
 from chappie.journal.framing import JournalError, failed
 from chappie.journal.kept import KeptLog
+from chappie.live import latch
 from chappie.live.account_read import read_position
 from chappie.live.log import Log, printable
 from chappie.live.state_dir import OtherIdentityError, StateDir, StateTakenError
@@ -104,18 +105,18 @@ def _alone(path: Path) -> Iterator[StateDir]:
 
 def _resume(chosen: Settings, state: StateDir, reason: str, accepted: int | None) -> None:
     """First the position, then the latch: a halt ends only when all that was asked is done."""
-    latch = state.latch()
+    halt = latch.read(state.path)
     log = _file_log(state)
     if accepted is not None:
         _accept(chosen, state, log, reason, Contracts(accepted))
-    if latch is not None:
-        if not state.clear(latch):
+    if halt is not None:
+        if not latch.clear(state.path, halt):
             raise _NotDoneError(
                 f"{state.path}: another halt was latched meanwhile, and it stays: look at it, "
                 "then resume again"
             )
-        log.info("resumed", reason=reason, halt=latch.words)
-        print(f"the halt is cleared: {printable(latch.words)}")
+        log.info("resumed", reason=reason, halt=halt.words)
+        print(f"the halt is cleared: {printable(halt.words)}")
     elif accepted is None:
         print(f"no halt is latched in {state.path}: there is nothing to clear{_hint(state)}")
         return

@@ -28,6 +28,7 @@ from chappie.model.events import (
     Answered,
     Event,
     FrameReceived,
+    HaltAsked,
     PolicyDecided,
     PolicyFailed,
     Started,
@@ -202,6 +203,8 @@ class Core:
                     self._hear_venue(at, refusal, self.streams.connection.began_ns)
             case StreamClosed():
                 self.streams.closed(at, event.conn, event.code, event.detail)
+            case HaltAsked():
+                self.faults.raise_(Fault.HALT_LATCHED, at, event.detail)
             case StopAsked():
                 self._begin_stop(at, StopDue(StopReason[event.reason.upper()], event.detail))
             case Started():

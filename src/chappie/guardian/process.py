@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from chappie.guardian.clock import now_s
 from chappie.guardian.link import Link
-from chappie.model.link import Beat, Ending, EndNow, Upward
+from chappie.model.link import Beat, Ending, EndNow, HaltNow, HaltSeen, Upward
 from chappie.model.state import State
 
 LINK_FD = "CHAPPIE_GUARDIAN_FD"
@@ -28,6 +28,10 @@ class Trader:
         self.state: State | None = None
         self.epoch: int | None = None
         self.ending: Ending | None = None
+        self.halt_seen: HaltSeen | None = None
+        # Until when the venue wants no request, as of its last beat.
+        self.rest_until_wall_ns = 0
+        self.banned = False
         self.reconciled = False
         self.beats = 0
         self.silence_s = 0.0
@@ -95,6 +99,10 @@ class Trader:
     def ask_to_end(self, reason: str, detail: str) -> None:
         self._link.say(EndNow(reason, detail))
 
+    def ask_to_halt(self, detail: str, flatten: bool) -> None:
+        """`halt_seen` is its answer."""
+        self._link.say(HaltNow(detail, flatten))
+
     def kill(self) -> None:
         """SIGKILL to it and to whatever it started; the dead are not an error."""
         if self.returncode is None:
@@ -114,9 +122,12 @@ class Trader:
         match word:
             case Beat(epoch=epoch, state=state):
                 self.epoch, self.state = epoch, state
+                self.rest_until_wall_ns, self.banned = word.rest_until_wall_ns, word.banned
                 self.beats += 1
                 self.silence_s = 0.0
                 self._beat_at_s = now_s()
                 self.reconciled = self.reconciled or state.last_reconcile.clean is True
+            case HaltSeen():
+                self.halt_seen = word
             case Ending():
                 self.ending = word

@@ -5,12 +5,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
+from typing import assert_never
 
 import msgspec
 
 from chappie.live.log import Log
-from chappie.model.events import Event, StopAsked
-from chappie.model.link import Beat, Downward, Ending, Upward
+from chappie.model.events import Event, HaltAsked, StopAsked
+from chappie.model.link import Beat, Downward, Ending, EndNow, HaltNow, HaltSeen, Upward
 
 FD_VARIABLE = "CHAPPIE_GUARDIAN_FD"
 _LINE_MAX = 64 * 1024
@@ -38,6 +39,10 @@ class GuardianLink:
     def beat(self, beat: Beat) -> None:
         """Tell the guardian that the loop turns."""
         self._send(beat)
+
+    def halt_seen(self, seen: HaltSeen) -> None:
+        """Tell the guardian that its halt is obeyed."""
+        self._send(seen)
 
     def ending(self, ending: Ending) -> None:
         """Tell the guardian why we are about to exit."""
@@ -91,7 +96,13 @@ class GuardianLink:
         except msgspec.DecodeError as error:
             self._log.error("guardian_line_refused", detail=str(error), line=line)
             return
-        self._deliver(StopAsked(order.reason, order.detail))
+        match order:
+            case EndNow():
+                self._deliver(StopAsked(order.reason, order.detail))
+            case HaltNow():
+                self._deliver(HaltAsked(order.detail, order.flatten))
+            case _:
+                assert_never(order)
 
 
 def descriptor(environ: Mapping[str, str]) -> int | None:

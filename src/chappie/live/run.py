@@ -17,7 +17,7 @@ import uvloop
 from chappie.journal.framing import JournalError
 from chappie.journal.journal import Journal
 from chappie.journal.kept import KeptLog
-from chappie.live import clock
+from chappie.live import clock, latch
 from chappie.live.link import GuardianLink
 from chappie.live.log import Log
 from chappie.live.policies import PolicyRunner
@@ -68,6 +68,7 @@ def run(plan: Plan, state: StateDir, policy: PolicyRunner, log: Log) -> LastStop
     try:
         state.bind(plan.config, plan.key)
         state.reserve_last_stop()
+        latch.reserve(state.path)
         epoch = state.next_epoch(time.time_ns())
         kept = KeptLog(state.kept_path)
         journal = Journal(

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chappie.journal.files import sync_folder, write_atomically, write_durably
+from chappie.journal.files import write_atomically, write_durably
 from chappie.journal.framing import JournalError, failed
+from chappie.live import latch
 from chappie.model.config import Config
 
-_LATCH_WORDS = 300
 _RESERVE_BYTES = 4096
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -62,14 +62,6 @@ class LastStop(msgspec.Struct, frozen=True):
     known: bool
 
 
-class Latch(msgspec.Struct, frozen=True):
-    """A halt that holds until somebody resumes: why, and which file says so."""
-
-    words: str
-    inode: int
-    mtime_ns: int
-
-
 class StateDir:
     """One trader's state folder, locked for as long as this process lives."""
 
@@ -81,7 +73,6 @@ class StateDir:
         self.journal_path = path / "journal"
         self.log_path = path / "trader.log"
         self._run_path = path / "run.json"
-        self._latch_path = path / "HALT"
         self._reserve_path = path / ".last_stop.reserve"
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -168,35 +159,8 @@ class StateDir:
 
     def halted(self) -> str | None:
         """Why trading is halted, if it is."""
-        latch = self.latch()
-        return None if latch is None else latch.words
-
-    def latch(self) -> Latch | None:
-        """The halt that is latched, if any. A latch that cannot be read is a halt."""
-        inode = mtime_ns = 0
-        try:
-            found = self._latch_path.stat()
-            inode, mtime_ns = found.st_ino, found.st_mtime_ns
-            text = self._latch_path.read_bytes()[:_LATCH_WORDS].decode(errors="replace").strip()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            text = f"the latch cannot be read: {error.strerror}"
-        return Latch(text or "the file HALT is there", inode, mtime_ns)
-
-    def clear(self, latch: Latch) -> bool:
-        """End this halt, durably; False when another one is latched by now, which then stays.
-
-        Raises `JournalError` when the latch cannot be removed.
-        """
-        if self.latch() != latch:
-            return False
-        try:
-            self._latch_path.unlink()
-            sync_folder(self.path)
-        except OSError as error:
-            raise failed(self._latch_path, error) from error
-        return True
+        halt = latch.read(self.path)
+        return None if halt is None else halt.words
 
     def write_run(self, run: RunFile) -> None:
         write_atomically(self._run_path, msgspec.json.encode(run) + b"\n")

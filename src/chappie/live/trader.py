@@ -31,10 +31,18 @@ from chappie.model.commands import (
     Stop,
 )
 from chappie.model.commands import Log as LogCommand
-from chappie.model.events import Event, PolicyDecided, PolicyFailed, StopAsked, Ticked, Unanswered
+from chappie.model.events import (
+    Event,
+    HaltAsked,
+    PolicyDecided,
+    PolicyFailed,
+    StopAsked,
+    Ticked,
+    Unanswered,
+)
 from chappie.model.faults import StopReason
 from chappie.model.invariant import InvariantViolated
-from chappie.model.link import Beat, Ending
+from chappie.model.link import Beat, Ending, HaltSeen
 from chappie.model.records import Stopped
 from chappie.model.state import State
 from chappie.model.units import MILLISECOND_NS, SECOND_NS, At
@@ -82,6 +90,8 @@ class PolicyLike(Protocol):
 
 class LinkLike(Protocol):
     def beat(self, beat: Beat) -> None: ...
+
+    def halt_seen(self, seen: HaltSeen) -> None: ...
 
     def ending(self, ending: Ending) -> None: ...
 
@@ -217,6 +227,8 @@ class Trader:
                 self._perform[type(command)](command)
                 if self._over:
                     return
+        if type(event) is HaltAsked and self._link is not None:
+            self._link.halt_seen(HaltSeen(event.detail))
         if steps % EVERY_STEPS == 0:
             self._write_digest(at)
         # After any step: under a busy feed the core's checks ride on frames and nothing ticks.

@@ -97,6 +97,16 @@ class StopAsked(_Event, frozen=True, gc=False):
     detail: str
 
 
+class HaltAsked(_Event, frozen=True, gc=False):
+    """The operator's halt, latched on disk by now: nothing that adds risk leaves from here on.
+
+    ``flatten``: once our cancels are verified, close the position with one reduce-only order.
+    """
+
+    detail: str
+    flatten: bool = False
+
+
 Event: TypeAlias = (
     FrameReceived
     | Ticked
@@ -108,5 +118,6 @@ Event: TypeAlias = (
     | StreamRefused
     | StreamClosed
     | StopAsked
+    | HaltAsked
     | Started
 )

@@ -9,10 +9,24 @@ from chappie.model.state import State
 
 
 class Beat(msgspec.Struct, tag="beat"):
-    """The trader's loop turned; ``state`` is what it knows, ``epoch`` which run it is."""
+    """The trader's loop turned; ``state`` is what it knows, ``epoch`` which run it is.
+
+    Until ``rest_until_wall_ns`` (UNIX, 0: no such time) the venue wants no request of this account;
+    ``banned``: and whoever sends one all the same makes a ban longer.
+    """
 
     epoch: int
     state: State
+    rest_until_wall_ns: int = 0
+    banned: bool = False
+
+
+class HaltSeen(msgspec.Struct, tag="halt_seen"):
+    """The halt is obeyed: no request that creates or amends an order leaves from here on, but the
+    closing order of a flatten.
+    """
+
+    detail: str
 
 
 class Ending(msgspec.Struct, tag="ending"):
@@ -30,5 +44,12 @@ class EndNow(msgspec.Struct, tag="end"):
     detail: str
 
 
-Upward = Beat | Ending
-Downward = EndNow
+class HaltNow(msgspec.Struct, tag="halt"):
+    """Guardian to trader: a halt is latched; obey it, say `HaltSeen`, and end with `halted`."""
+
+    detail: str
+    flatten: bool
+
+
+Upward = Beat | HaltSeen | Ending
+Downward = EndNow | HaltNow
