@@ -4,10 +4,18 @@ import re
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chappie.cli import settings
+from chappie.guardian.alerts import About, TraderStopped
+from chappie.guardian.alerts_words import alert
+from chappie.guardian.channel import open_channels
+from chappie.guardian.shown import Setting, TraderState, merge
+from chappie.live.state_dir import LastStop
+from chappie.model.state import DeadManState, PositionState
 from chappie.model.view import Level, Policy, View
+from tests.guardian.states import healthy, order
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -35,6 +43,41 @@ def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
         file = tmp_path / "chappie.toml"
         file.write_text(example)
         assert settings.load(str(file), [], {}).config.bot.policy == "cycle"
+
+
+def test_the_channels_that_are_shown_are_ones_that_apprise_knows(tmp_path: Path) -> None:
+    examples = blocks(ROOT / "docs/alerts.md", "toml")
+    assert examples
+    for example in examples:
+        file = tmp_path / "chappie.toml"
+        file.write_text(example)
+        found = settings.load(str(file), [], {}).config.alerts
+        assert len(open_channels(found.urls)) == len(found.urls) > 0
+
+
+def test_the_example_of_an_alert_is_one(tmp_path: Path) -> None:
+    stop = LastStop(
+        "killed",
+        22,
+        "killed by SIGKILL, which nobody here sent",
+        "2026-11-22T03:12:07.400Z",
+        [msgspec.to_builtins(order(1))],
+        100,
+        False,
+    )
+    state = msgspec.structs.replace(
+        healthy(),
+        orders=[order(1)],
+        position=PositionState("XBTUSD", 100, 50_000.5),
+        dead_man=DeadManState("2026-11-22T03:13:05.000Z"),
+    )
+    setting = Setting(True, "cycle", "simulated", "XBTUSD", "c0ffee")
+    shown = merge(setting, state, 0.0, False, TraderState(last_stop=stop))
+    about = About("demo", "XBTUSD", "simulated", "2026-11-22T03:12:07.412Z", shown)
+    made = alert(TraderStopped(stop), about)
+    assert made is not None
+    (example,) = blocks(ROOT / "docs/alerts.md", "text")
+    assert example == f"{made.title}\n\n{made.body}\n"
 
 
 VIEW = View(

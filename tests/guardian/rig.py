@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
+from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api, bind
+from chappie.guardian.channel import open_channels
 from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.herald import Herald
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.shown import Shown
 from chappie.guardian.venue import Venue
@@ -102,8 +105,10 @@ def quick(**supervisor: float) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def running(what: Plan, venue: Venue | None = None) -> AsyncIterator[Rig]:
-    """A guardian for the length of the block, ended and checked at its end."""
+async def running(
+    what: Plan, venue: Venue | None = None, urls: Sequence[str] = ()
+) -> AsyncIterator[Rig]:
+    """A guardian for the length of the block, ended and checked at its end; alerts to ``urls``."""
     listening = bind("127.0.0.1", 0)
     screen = Screen()
     outlet = Outlet(what.state_dir, screen, lambda: None)
@@ -113,7 +118,8 @@ async def running(what: Plan, venue: Venue | None = None) -> AsyncIterator[Rig]:
         api.append(Api(listening, look, 1.0))  # type: ignore[arg-type]
         return api[0]
 
-    guardian = Guardian(what, make_api, outlet, venue)
+    alerts = Alerts(what.config, Herald(open_channels(urls), outlet.event), outlet.event)
+    guardian = Guardian(what, make_api, outlet, venue, alerts)
     rig = Rig(guardian, screen, api[0].url, what.state_dir)
     rig.running = asyncio.create_task(guardian.run())
     try:

@@ -42,6 +42,8 @@ CONTRACT: dict[str, object] = {
     "supervisor.heartbeat_timeout_s": 5.0,
     "supervisor.startup_timeout_s": 60.0,
     "alerts.urls": [],
+    "alerts.alive_every_s": 86_400.0,
+    "alerts.repeat_after_s": 3_600.0,
     "operator.host": "127.0.0.1",
     "operator.port": 8642,
     "state.dir": "state",
@@ -53,9 +55,11 @@ IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
     *(
         ({key: value}, key)
         for key, default in CONTRACT.items()
-        if isinstance(default, float)
+        if isinstance(default, float) and key != "alerts.alive_every_s"
         for value in (0.0, -1.0, 30 * 86_400.0 + 1, float("inf"), float("nan"))
     ),
+    # Here zero stands for never.
+    *(({key: value}, key) for key in ("alerts.alive_every_s",) for value in (-1.0, 2_592_001.0)),
     *(
         ({key: value}, key)
         for key in (

@@ -1,5 +1,6 @@
 """The disk fills while it trades: a loud stop, our orders gone, and nothing that was kept lost."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chappie.model.faults import StopReason
+from tests.guardian.receivers import receiving
 from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, agree
 
 pytestmark = pytest.mark.processes
@@ -91,3 +93,17 @@ def test_trade_alone_ends_with_18_and_its_account_in_order(
     small.until(lambda: len(small.named("decision")) > decided)
     assert small.stop() == 0
     agree(small, seat)
+
+
+def test_people_are_told_of_it_although_nothing_can_be_written(
+    disk: Path, small: Bot, seat: Seat
+) -> None:
+    with receiving() as receiver:
+        env = {"CHAPPIE_ALERTS__URLS": json.dumps([receiver.url])}
+        small.start("up", *FREE, *RESTING, f"state.dir={small.state}", seat=seat, env=env)
+        small.until(lambda: seat.open_orders())
+        fill(disk)
+        alert = receiver.until_title("trader stopped: journal_failed")
+        assert "No space left on device" in alert["message"]
+        assert "make room on the disk" in alert["message"]
+        assert small.stop() == 0

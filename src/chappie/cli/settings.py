@@ -192,6 +192,12 @@ def load(
         _check_more(config)
     except ConfigError as error:
         raise _located(error, sources) from None
+    for key in _SECRET_KEYS:
+        if sources.get(key) == "--set":
+            warnings.append(
+                f"--set: {key} may hold a token, and everybody on this machine sees the arguments "
+                f"of a process; better are the file and the environment ({_env_name(key)})"
+            )
     return Settings(config, sources, named if path is not None else None, tuple(warnings))
 
 

@@ -12,11 +12,15 @@ from pathlib import Path
 from types import FrameType
 
 from chappie.cli import settings
+from chappie.cli.alert import channels_of
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
 from chappie.cli.settings import ConfigProblem, Settings
+from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api, PortTakenError, bind
+from chappie.guardian.channel import Channel
 from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
 from chappie.guardian.shown import Shown
@@ -68,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
     chosen = settings.load_for_up(args.config, args.sets, os.environ)
     config = chosen.config
+    channels = channels_of(chosen)
     state_dir = Path(config.state.dir)
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
@@ -102,7 +107,7 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
             warnings=chosen.warnings,
         )
         display: Display = Terminal() if _on_terminal() else Lines()
-        return asyncio.run(_guard(plan, make_api, display, venue))
+        return asyncio.run(_guard(plan, make_api, display, venue, channels))
 
 
 async def _guard(
@@ -110,6 +115,7 @@ async def _guard(
     make_api: Callable[[Callable[[], Shown]], Api],
     display: Display,
     venue: EmbeddedVenue | None,
+    channels: Sequence[Channel],
 ) -> tuple[Ended, bool]:
     loop = asyncio.get_running_loop()
 
@@ -117,7 +123,8 @@ async def _guard(
         loop.call_soon_threadsafe(guardian.ask_to_end, "the terminal went away")
 
     outlet = Outlet(plan.state_dir, display, display_gone)
-    guardian = Guardian(plan, make_api, outlet, venue)
+    alerts = Alerts(plan.config, Herald(channels, outlet.event), outlet.event)
+    guardian = Guardian(plan, make_api, outlet, venue, alerts)
     ended = await guardian.run()
     return ended, outlet.is_stuck
 

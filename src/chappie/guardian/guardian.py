@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.guardian import last_stop
+from chappie.guardian import alerts, last_stop
+from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api
 from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
@@ -41,6 +43,8 @@ _VENUE_ENDS_BY_S = 4.5
 _VENUE_ENDS_WITHIN_S = 1.0
 _VENUE_GETS_AT_LEAST_S = 0.2
 _OUTLET_ENDS_WITHIN_S = 0.2
+_ALERTS_END_BY_S = 4.8
+_ALERTS_END_WITHIN_S = 1.0
 _NEVER_OURS = (StopReason.NOT_ALONE, StopReason.CONFIG)
 """Such a trader never ran here: the state folder's last stop is another's."""
 
@@ -76,12 +80,18 @@ class Guardian:
         api: Callable[[Callable[[], Shown]], Api],
         outlet: Outlet,
         venue: Venue | None,
+        alerting: Alerts | None = None,
     ) -> None:
         self._plan = plan
         self._limits = plan.config.supervisor
         self._outlet = outlet
         self._venue = venue
-        self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
+        self._alerts = alerting or Alerts(plan.config, Herald((), outlet.event), outlet.event)
+        self._keeper = (
+            Keeper(venue, self._limits, outlet, self._write_run, self._venue_died)
+            if venue
+            else None
+        )
         self._api: Api = api(self.look)
         self._trader: Trader | None = None
         self._before: Trader | None = None
@@ -142,6 +152,7 @@ class Guardian:
         """Everything, until asked to end or until there is nothing that a restart could mend."""
         self._listen_to_signals()
         self._outlet.start()
+        self._alerts.start()
         ended = Ended(0)
         try:
             await self._api.start()
@@ -208,6 +219,7 @@ class Guardian:
         self._last_stop = stop
         self._write_stop(stop)
         self._outlet.event("error", "trader_not_started", detail=detail)
+        self._alerts.happened(alerts.TraderNotStarted(detail), self.look())
         return stop
 
     async def _start_trader(self) -> None:
@@ -256,6 +268,7 @@ class Guardian:
             if trader.silence_s > patience_s:
                 self._outlet.event("error", "trader_stalled", pid=trader.pid, silent_s=patience_s)
                 trader.kill()
+                self._alerts.happened(alerts.TraderStalled(trader.silence_s), self.look())
                 return True
         return False
 
@@ -298,6 +311,10 @@ class Guardian:
             known=stop.known,
             **({"garbled": trader.garbled} if trader.garbled else {}),
         )
+        # Of a stall people were told at once, and of an end by our own hand with the guardian's.
+        ours = self._stop.is_set() and reason in (StopReason.OPERATOR, StopReason.KILLED)
+        if not stalled and not ours:
+            self._alerts.happened(alerts.TraderStopped(stop), self.look())
         return trader, stop, reason
 
     async def _follow(self, reason: StopReason, stop: LastStop) -> None:
@@ -321,6 +338,7 @@ class Guardian:
                     )
                     self._write_stop(self._last_stop)
                 self._outlet.event("error", "staying_down", reason=word, detail=detail)
+                self._alerts.happened(alerts.StayingDown(word, detail), self.look())
                 await self._idle(None)
 
     async def _idle(self, for_s: float | None) -> None:
@@ -341,10 +359,12 @@ class Guardian:
             await self._end_trader(self._trader)
         self._starting = False
         self._show()
+        telling = self._tell_of_the_end(ended)
         if self._keeper is not None:
             left_s = self._asked_s + _VENUE_ENDS_BY_S - now_s()
             within_s = max(_VENUE_GETS_AT_LEAST_S, min(_VENUE_ENDS_WITHIN_S, left_s))
             await self._keeper.stop(within_s)
+        await telling
         await self._api.stop()
         try:
             forget_run(self._plan.state_dir)
@@ -353,6 +373,14 @@ class Guardian:
         self._outlet.event("info", "guardian_ended", code=ended.code, why=ended.line or self._why)
         self._outlet.close(_OUTLET_ENDS_WITHIN_S)
         self._last_resort.dismiss()
+
+    def _tell_of_the_end(self, ended: Ended) -> "asyncio.Task[None]":
+        """The last alert, and a bounded time for all that are still on their way."""
+        why = ended.line or self._why
+        self._alerts.happened(alerts.GuardianEnds(why, in_order=ended.code == 0), self.look())
+        left_s = self._asked_s + _ALERTS_END_BY_S - now_s()
+        within_s = max(0.0, min(_ALERTS_END_WITHIN_S, left_s))
+        return asyncio.create_task(asyncio.to_thread(self._alerts.close, within_s))
 
     async def _end_trader(self, trader: Trader) -> None:
         trader.ask_to_end(StopReason.OPERATOR.word, self._why)
@@ -398,12 +426,14 @@ class Guardian:
         )
         for warning in self._plan.warnings:
             self._outlet.event("warning", "configuration_doubtful", detail=warning)
+        self._alerts.happened(alerts.Started(), self.look())
         self._write_run()
         self._show()
 
     def _show(self) -> None:
         shown = self.look()
         self._outlet.shown = shown
+        self._alerts.look(shown)
         if shown.mode is not self._mode:
             was = self._mode.value if self._mode is not None else None
             because = why_stopped(shown)
@@ -442,6 +472,7 @@ class Guardian:
         except JournalError as error:
             # A full disk must not take the guardian along; the API still tells.
             self._outlet.event("error", "last_stop_not_written", detail=str(error))
+            self._alerts.happened(alerts.DiskFailed(str(error)), self.look())
 
     def _write_run(self) -> None:
         trader = self._trader
@@ -457,6 +488,10 @@ class Guardian:
             write_run(self._plan.state_dir, run)
         except JournalError as error:
             self._outlet.event("error", "run_file_not_written", detail=str(error))
+            self._alerts.happened(alerts.DiskFailed(str(error)), self.look())
+
+    def _venue_died(self) -> None:
+        self._alerts.happened(alerts.VenueDied(), self.look())
 
     def _kill_everything(self) -> None:
         if self._trader is not None:

@@ -15,6 +15,7 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    ForeignOrder,
     Mode,
     OrderState,
     PositionState,
@@ -58,6 +59,7 @@ class Shown(msgspec.Struct):
     venue: str = ""
     symbol: str = ""
     would_be_orders: int = 0
+    foreign_orders: list[ForeignOrder] = []
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 _NAMED_MAX = 3
-_READY = (Mode.LOCKED, Mode.REDUCING, Mode.OBSERVING, Mode.TRADING)
+READY = (Mode.LOCKED, Mode.REDUCING, Mode.OBSERVING, Mode.TRADING)
 
 
 def merge(
@@ -117,6 +119,7 @@ def merge(
         venue=state.venue,
         symbol=state.symbol,
         would_be_orders=state.would_be_orders,
+        foreign_orders=state.foreign_orders,
     )
 
 
@@ -141,7 +144,7 @@ def why_stopped(shown: Shown) -> str | None:
 def not_ready(shown: Shown, beat_timeout_s: float) -> list[str]:
     """Why the trader is not ready, in words; empty when it is synced, reconciled, not faulted."""
     reasons: list[str] = []
-    if shown.mode not in _READY:
+    if shown.mode not in READY:
         reasons.append(f"mode is {shown.mode.value}")
     age_s = shown.trader.beat_age_s
     if age_s is None:

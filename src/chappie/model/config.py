@@ -96,7 +96,13 @@ class SupervisorConfig(_Section, frozen=True, forbid_unknown_fields=True):
 
 
 class AlertsConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    """The same alert comes again after ``repeat_after_s`` at the soonest; a sign of life every
+    ``alive_every_s``, none with 0.
+    """
+
     urls: tuple[str, ...] = ()
+    alive_every_s: float = 86_400.0
+    repeat_after_s: float = 3_600.0
 
 
 class OperatorConfig(_Section, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +154,7 @@ _POSITIVE_SECONDS = (
     ("supervisor", "backoff_max_s"),
     ("supervisor", "heartbeat_timeout_s"),
     ("supervisor", "startup_timeout_s"),
+    ("alerts", "repeat_after_s"),
 )
 _POSITIVE_INTEGERS = (
     ("bot", "order_qty"),
@@ -288,6 +295,11 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             c.supervisor.backoff_max_s >= c.supervisor.backoff_initial_s,
             f"{c.supervisor.backoff_max_s} is below supervisor.backoff_initial_s = "
             f"{c.supervisor.backoff_initial_s}",
+        ),
+        (
+            "alerts.alive_every_s",
+            0 <= c.alerts.alive_every_s <= _LONGEST_S,
+            f"{c.alerts.alive_every_s} is not a number of seconds (at most 30 days; 0 for never)",
         ),
         (
             "operator.port",

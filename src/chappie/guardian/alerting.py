@@ -1,0 +1,80 @@
+"""The guardian's alerts: happenings in, alerts out, without ever making the guardian wait."""
+
+from collections.abc import Callable
+
+from chappie.guardian.alerts import About, Alert, Alive, Happening
+from chappie.guardian.alerts_flow import Flow
+from chappie.guardian.alerts_noticed import Seen, noticed
+from chappie.guardian.alerts_words import alert
+from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.herald import Event, Herald
+from chappie.guardian.shown import Shown
+from chappie.model.config import Config
+
+
+class Alerts:
+    """Tell it what happens with `happened`, and show it every picture with `look`.
+
+    Called on the guardian's loop only. With nobody to tell it does nothing, and a bug of its own
+    is logged and costs an alert, never the guard.
+    """
+
+    def __init__(
+        self, config: Config, herald: Herald, event: Event, clock: Callable[[], float] = now_s
+    ) -> None:
+        self._config = config
+        self._herald = herald
+        self._event = event
+        self._clock = clock
+        self._flow = Flow(config.alerts.repeat_after_s)
+        self._seen = Seen()
+        self._alive_s = clock()
+        self._failed = False
+
+    def start(self) -> None:
+        self._herald.start()
+
+    def happened(self, what: Happening, shown: Shown) -> None:
+        """Alert people of it, in the words of this moment; never waits."""
+        self._guarded(lambda: self._happened(what, shown))
+
+    def look(self, shown: Shown) -> None:
+        """Find out what is new in the picture; called a few times a second."""
+        self._guarded(lambda: self._look(shown))
+
+    def close(self, within_s: float) -> None:
+        """Give what is left a last chance, for at most so long."""
+        if self._herald:
+            self._herald.close(within_s)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        if not self._herald:
+            return
+        try:
+            act()
+        # An edge of its own: whatever is wrong with an alert, the trader is watched.
+        except Exception as error:  # noqa: BLE001
+            if not self._failed:
+                self._event("error", "alerts_failed", detail=repr(error))
+            self._failed = True
+
+    def _happened(self, what: Happening, shown: Shown) -> None:
+        bot, venue = self._config.bot, self._config.venue
+        made = alert(what, About(bot.id, venue.symbol, venue.kind, iso_now(), shown))
+        if made is not None:
+            self._tell(self._flow.admit(made, self._clock()))
+
+    def _look(self, shown: Shown) -> None:
+        self._seen, found = noticed(self._seen, shown)
+        for what in found:
+            self._happened(what, shown)
+        at_s = self._clock()
+        self._tell(self._flow.due(at_s))
+        every_s = self._config.alerts.alive_every_s
+        if every_s and at_s - self._alive_s >= every_s:
+            self._alive_s = at_s
+            self._happened(Alive(self._herald.mute()), shown)
+
+    def _tell(self, alerts: list[Alert]) -> None:
+        for one in alerts:
+            self._herald.tell(one)
