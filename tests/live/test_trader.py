@@ -320,6 +320,31 @@ def test_a_bug_in_a_step_ends_the_process_with_its_own_reason(
     in_loop(test)
 
 
+@pytest.mark.parametrize("fails", ["log", "last words"])
+def test_a_bug_ends_the_process_even_where_nothing_can_be_said_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Out of memory, what would be said of it fails in the same way."""
+
+    def no_memory(*args: object, **fields: object) -> list[object]:
+        raise MemoryError
+
+    async def test() -> None:
+        rig = Rig(tmp_path, FakeCore({FrameReceived: no_memory}))  # type: ignore[dict-item]
+        if fails == "log":
+            monkeypatch.setattr(Log, "error", no_memory)
+        else:
+            monkeypatch.setattr(rig.trader, "_last_words", no_memory)
+        rig.trader.deliver(FRAME)
+        assert rig.trader.ended.done()
+        assert rig.trader.ended.result().reason is StopReason.INTERNAL_ERROR
+        # The core that broke is not stepped again.
+        rig.trader.deliver(FRAME)
+        assert len(rig.core.seen) == 1
+
+    in_loop(test)
+
+
 def test_a_stop_reason_that_the_contract_lacks_is_a_bug_of_ours(tmp_path: Path) -> None:
     async def test() -> None:
         rig = Rig(tmp_path, FakeCore({FrameReceived: lambda at, event: [Stop("mood", "", True)]}))

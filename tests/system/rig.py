@@ -112,6 +112,11 @@ class Seat:
         rows: list[dict[str, Any]] = self.venue.control("faults")["armed"]
         return [row for row in rows if row["account"] == self.account and row["left"] != 0]
 
+    def mend(self) -> None:
+        """Clear the faults of this account alone."""
+        for row in self.armed():
+            self.venue.control(f"faults?number={row['number']}", "DELETE")
+
     def place(self, **order: object) -> dict[str, Any]:
         """An order by somebody else: another program, or a person, on the same account."""
         body = json.dumps({"symbol": "XBTUSD", **order})

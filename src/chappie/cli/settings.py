@@ -6,18 +6,27 @@ is not exactly true or false counts as false, and is warned about.
 """
 
 import argparse
-import difflib
+import codecs
 import hashlib
 import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin
 
 import msgspec
 
-from chappie.live.log import printable
+from chappie.cli.keys import (
+    ENV_PREFIX,
+    KEYS,
+    SECTIONS,
+    env_name,
+    masked,
+    shown,
+    shown_text,
+    unknown,
+)
 from chappie.model.config import Config, ConfigError, check
 
 DEFAULT_FILE = "chappie.toml"
@@ -27,14 +36,11 @@ POLICY = "bot.policy"
 DEFAULT_OF_UP = "default of up"
 EMBEDDED = "embedded venue"
 """Two sources that are no layer: what `up` runs where nobody chose, and where its venue is."""
-# Values that may hold a token or password: never shown, and hashed only.
-_SECRET_KEYS = ("alerts.urls",)
-_PREFIX = "CHAPPIE_"
 # What a guardian found out and its trader could not: `CHAPPIE_GIVEN__SECTION__KEY=source=value`.
 _GIVEN_PREFIX = "CHAPPIE_GIVEN__"
 _FILE_BYTES_MAX = 1024 * 1024
-_SHOWN_MAX = 60
-_INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
+# As many digits as a number of 63 bits has, and some: thousands are a ValueError of Python's own.
+_INTEGER = re.compile(r"[+-]?[0-9](_?[0-9]){0,30}")
 # Environment names with the prefix that are not configuration.
 _OTHER_NAMES = (
     "CHAPPIE_API_KEY",
@@ -67,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True):
         values = _flat(self.config)
         return {
             key: {
-                "value": _masked(key, values[key]),
+                "value": masked(key, values[key]),
                 "source": self.sources.get(key, "default"),
             }
             for key in KEYS
@@ -97,49 +103,6 @@ class Settings(msgspec.Struct, frozen=True):
     def problem(self, error: ConfigError) -> ConfigProblem:
         """An impossible value, said with the place that it came from."""
         return _located(error, self.sources)
-
-
-class _Key(msgspec.Struct, frozen=True):
-    """One key of the configuration: its type and its default."""
-
-    kind: object
-    default: object
-
-    @property
-    def accepted(self) -> str:
-        if get_origin(self.kind) is Literal:
-            return "one of " + ", ".join(get_args(self.kind))
-        return _ACCEPTED[self.kind]
-
-
-_ACCEPTED: dict[object, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    tuple[str, ...]: 'an array of strings, such as ["json://127.0.0.1:9000/"]',
-}
-
-
-def _keys(section: type, prefix: str) -> Iterator[tuple[str, _Key]]:
-    default = section()
-    for name, kind in get_type_hints(section).items():
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            yield from _keys(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _Key(kind, getattr(default, name))
-
-
-KEYS: dict[str, _Key] = dict(_keys(Config, ""))
-"""Every key of the contract by its dotted name, in the contract's order."""
-
-_SECTIONS = tuple(
-    dict.fromkeys(
-        ".".join(parts[:depth])
-        for parts in (key.split(".") for key in KEYS)
-        for depth in range(1, len(parts))
-    )
-)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +145,7 @@ def load(
     for source, layer in layers:
         for key, value in layer.items():
             values[key] = value
-            sources[key] = f"{source} {_env_name(key)}" if source == "environment" else source
+            sources[key] = f"{source} {env_name(key)}" if source == "environment" else source
     for key, (source, value) in _from_guardian(environ, warnings).items():
         values[key], sources[key] = value, source
     config = msgspec.convert(_nested(values), Config)
@@ -225,7 +188,7 @@ def load_for_up(
 def give(source: str, values: Mapping[str, str]) -> dict[str, str]:
     """The environment that gives a trader these values and says where they are from."""
     return {
-        _GIVEN_PREFIX + _env_name(key).removeprefix(_PREFIX): f"{source}={value}"
+        _GIVEN_PREFIX + env_name(key).removeprefix(ENV_PREFIX): f"{source}={value}"
         for key, value in values.items()
     }
 
@@ -235,30 +198,41 @@ def give(source: str, values: Mapping[str, str]) -> dict[str, str]:
 
 def _file_path(config_file: str | None, folder: Path) -> tuple[Path | None, str]:
     """The file to read and how to call it; None when there is none and none was named."""
-    if config_file is not None:
-        path = folder / config_file
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise ConfigProblem(f"{_shown_text(config_file)}: this configuration file {what}")
-        return path, config_file
-    path = folder / DEFAULT_FILE
-    return (path, DEFAULT_FILE) if path.is_file() else (None, "")
+    named = DEFAULT_FILE if config_file is None else config_file
+    path = folder / named
+    try:
+        if path.is_file():
+            return path, named
+        # A link that leads nowhere was meant to be a configuration, too.
+        there = path.exists() or path.is_symlink()
+    except OSError as error:
+        raise ConfigProblem(f"{shown_text(named)}: cannot be read: {error.strerror}") from error
+    if config_file is None and not there:
+        return None, ""
+    what = "does not exist"
+    if there:
+        what = "is a folder" if path.is_dir() else "is no ordinary file"
+    raise ConfigProblem(f"{shown_text(named)}: this configuration file {what}; accepted is a file")
 
 
 def _from_file(path: Path, named: str, warnings: list[str]) -> dict[str, object]:
-    named = _shown_text(named)
+    named = shown_text(named)
     try:
         if path.stat().st_size > _FILE_BYTES_MAX:
             raise ConfigProblem(f"{named}: larger than {_FILE_BYTES_MAX} bytes")
-        text = path.read_bytes().decode()
+        data = path.read_bytes()
+        text = data.decode()
     except OSError as error:
         raise ConfigProblem(f"{named}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigProblem(f"{named}: not UTF-8 text, at byte {error.start}") from error
+    if data.startswith(codecs.BOM_UTF8):
+        raise ConfigProblem(f"{named}: begins with a byte order mark; accepted is UTF-8 without")
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigProblem(f"{named}: not valid TOML: {_shown_text(str(error), 200)}") from None
+    # A number of some thousand digits is a ValueError of Python's own.
+    except ValueError as error:
+        raise ConfigProblem(f"{named}: not valid TOML: {shown_text(str(error), 200)}") from None
     except RecursionError:
         raise ConfigProblem(f"{named}: not valid TOML: nested too deeply") from None
     found: dict[str, object] = {}
@@ -275,12 +249,12 @@ def _leaves(table: Mapping[str, object], prefix: str, named: str) -> Iterator[tu
         key = f"{prefix}{name}"
         if key in KEYS:
             yield key, value
-        elif key in _SECTIONS:
+        elif key in SECTIONS:
             if not isinstance(value, dict):
-                raise ConfigProblem(f"{named}: {_unknown(key)}")
+                raise ConfigProblem(f"{named}: {unknown(key)}")
             yield from _leaves(value, f"{key}.", named)
         else:
-            raise ConfigProblem(f"{named}: {_unknown(key)}")
+            raise ConfigProblem(f"{named}: {unknown(key)}")
 
 
 # --- the environment and the flags
@@ -289,19 +263,19 @@ def _leaves(table: Mapping[str, object], prefix: str, named: str) -> Iterator[tu
 def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name in sorted(environ):
-        if not name.startswith(_PREFIX) or name in _OTHER_NAMES or _is_given(name):
+        if not name.startswith(ENV_PREFIX) or name in _OTHER_NAMES or _is_given(name):
             continue
-        place = f"environment {_shown_text(name)}"
+        place = f"environment {shown_text(name)}"
         if "__" not in name:
-            if name.removeprefix(_PREFIX).split("_")[0].lower() in _SECTIONS:
+            if name.removeprefix(ENV_PREFIX).split("_")[0].lower() in SECTIONS:
                 warnings.append(
                     f"{place}: not used; sections and keys are parted by two underscores, "
-                    f"such as {_env_name(ALLOW_TRADE)}"
+                    f"such as {env_name(ALLOW_TRADE)}"
                 )
             continue
-        key = name.removeprefix(_PREFIX).replace("__", ".").lower()
-        if key not in KEYS or _env_name(key) != name:
-            raise ConfigProblem(f"{place}: {_unknown(key)}")
+        key = name.removeprefix(ENV_PREFIX).replace("__", ".").lower()
+        if key not in KEYS or env_name(key) != name:
+            raise ConfigProblem(f"{place}: {unknown(key)}")
         found[key] = _from_text(key, environ[name], place, warnings)
     return found
 
@@ -317,11 +291,11 @@ def _from_guardian(
     found: dict[str, tuple[str, object]] = {}
     for name in sorted(filter(_is_given, environ)):
         key = name.removeprefix(_GIVEN_PREFIX).replace("__", ".").lower()
-        place = f"environment {_shown_text(name)}"
+        place = f"environment {shown_text(name)}"
         if key not in KEYS:
-            raise ConfigProblem(f"{place}: {_unknown(key)}")
+            raise ConfigProblem(f"{place}: {unknown(key)}")
         source, _, text = environ[name].partition("=")
-        found[key] = _shown_text(source), _from_text(key, text, place, warnings)
+        found[key] = shown_text(source), _from_text(key, text, place, warnings)
     return found
 
 
@@ -332,11 +306,11 @@ def _from_flags(sets: Sequence[str], warnings: list[str]) -> dict[str, object]:
         key = key.strip()
         if not mark:
             raise ConfigProblem(
-                f"--set {_shown_text(argument)}: accepted is section.key=value, "
+                f"--set {shown_text(argument)}: accepted is section.key=value, "
                 f"such as {ALLOW_TRADE}=true"
             )
         if key not in KEYS:
-            raise ConfigProblem(f"--set: {_unknown(key)}")
+            raise ConfigProblem(f"--set: {unknown(key)}")
         found[key] = _from_text(key, text, "--set", warnings)
     return found
 
@@ -383,7 +357,7 @@ def _typed(key: str, value: object, place: str) -> object:
         fits = type(value) is kind
     if not fits:
         raise ConfigProblem(
-            f"{place}: {key} = {_shown(key, value)}: accepted is {expected.accepted}"
+            f"{place}: {key} = {shown(key, value)}: accepted is {expected.accepted}"
         )
     if kind is float:
         return float(str(value))
@@ -396,7 +370,7 @@ def _allow_trade(value: object, place: str, warnings: list[str]) -> bool:
     if value is True or value is False:
         return bool(value)
     warnings.append(
-        f"{place}: {ALLOW_TRADE} = {_shown(ALLOW_TRADE, value)} is neither true nor false: "
+        f"{place}: {ALLOW_TRADE} = {shown(ALLOW_TRADE, value)} is neither true nor false: "
         "it counts as false, nothing will be traded"
     )
     return False
@@ -408,7 +382,8 @@ def _check_urls(config: Config) -> None:
         ("venue.rest_url", config.venue.rest_url),
         ("venue.ws_url", config.venue.ws_url),
     ):
-        if "@" in url.partition("://")[2].partition("/")[0]:
+        # Anywhere: a url that is malformed would else be shown with its password.
+        if "@" in url:
             raise ConfigError(
                 key,
                 "holds a user name or password; accepted is a url without them, credentials come "
@@ -439,55 +414,7 @@ def _located(error: ConfigError, sources: Mapping[str, str]) -> ConfigProblem:
         # The value that made the combination impossible stands with another key.
         others = [sources[key] for key in KEYS if key in sources and key in error.accepted]
         place = others[0] if others else place
-    return ConfigProblem(_shown_text(f"{place}: {error.key}: {error.accepted}", 400))
-
-
-# --- words
-
-
-def _unknown(key: str) -> str:
-    """That a key does not exist, and which do where it stands."""
-    if key in _SECTIONS:
-        return f"{key} is a section, not a value; {_lists(key)}"
-    section = key.rpartition(".")[0]
-    while section and section not in _SECTIONS:
-        section = section.rpartition(".")[0]
-    near = difflib.get_close_matches(key, [*KEYS, *_SECTIONS], n=1, cutoff=0.7)
-    if not near and not section:
-        # The section alone may be what was mistyped.
-        near = difflib.get_close_matches(key.partition(".")[0], _SECTIONS, n=1, cutoff=0.7)
-    guess = f" (did you mean {near[0]}?)" if near else ""
-    return f"unknown key {_shown_text(key)}{guess}; {_lists(section)}"
-
-
-def _lists(section: str) -> str:
-    if not section:
-        return "accepted sections are " + ", ".join(s for s in _SECTIONS if "." not in s)
-    inside = [key for key in (*KEYS, *_SECTIONS) if key.rpartition(".")[0] == section]
-    return f"accepted in [{section}] are " + ", ".join(key.rpartition(".")[2] for key in inside)
-
-
-def _shown(key: str, value: object) -> str:
-    if key in _SECRET_KEYS:
-        return "***"
-    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
-    return _shown_text(text)
-
-
-def _shown_text(text: str, limit: int = _SHOWN_MAX) -> str:
-    text = printable(text)
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
-def _masked(key: str, value: object) -> object:
-    if key in _SECRET_KEYS and isinstance(value, (list, tuple)):
-        schemes = (str(item).partition("://") for item in value)
-        return [f"{scheme}://***" if mark else "***" for scheme, mark, _ in schemes]
-    return value
-
-
-def _env_name(key: str) -> str:
-    return _PREFIX + key.replace(".", "__").upper()
+    return ConfigProblem(shown_text(f"{place}: {error.key}: {error.accepted}", 400))
 
 
 def _flat(config: Config) -> dict[str, object]:

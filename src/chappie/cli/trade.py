@@ -105,6 +105,11 @@ def _run(args: argparse.Namespace, log: Log) -> LastStop:
             return live_run.run(plan, state, policy, log)
         except OtherIdentityError as error:
             raise ConfigProblem(f"{chosen.sources.get('state.dir', 'default')}: {error}") from None
+        # A bug before the loop turns, or a state folder that nobody foresaw; the folder is ours.
+        except Exception as error:  # noqa: BLE001
+            stop = live_run.crash_stop(error, log)
+            state.write_last_stop(stop)
+            return stop
 
 
 def _asked(number: int, frame: FrameType | None) -> None:

@@ -67,6 +67,8 @@ def run(plan: Plan, state: StateDir, policy: PolicyRunner, log: Log) -> LastStop
     """
     try:
         state.bind(plan.config, plan.key)
+        # Before anything else may fail: the last line of the log is the stop.
+        log.attach(state.log_path)
         state.reserve_last_stop()
         latch.reserve(state.path)
         epoch = state.next_epoch(time.time_ns())
@@ -86,7 +88,6 @@ def run(plan: Plan, state: StateDir, policy: PolicyRunner, log: Log) -> LastStop
         stop = stop_of(Ended(StopReason.JOURNAL_FAILED, str(error), False), None)
         state.write_last_stop(stop)
         return stop
-    log.attach(state.log_path)
     _announce(plan, log, epoch, kept)
     _bridge_library_logs(log)
     gc.collect()

@@ -6,6 +6,7 @@ wait for the next that does, or for a tick, and share its write.
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -196,8 +197,11 @@ class Trader:
         """A bug of ours surfaced: say where in one record, and end."""
         violated = isinstance(error, (InvariantViolated, AssertionError))
         reason = StopReason.INVARIANT_VIOLATED if violated else StopReason.INTERNAL_ERROR
-        detail = self._log.redactor.text(f"{type(error).__name__}: {error}")
-        self._log.error(reason.word, detail=detail, trace=trace_of(error))
+        detail = type(error).__name__
+        # Out of memory even the words may fail; the core that broke must not be stepped again.
+        with contextlib.suppress(Exception):
+            detail = self._log.redactor.text(f"{detail}: {error}")
+            self._log.error(reason.word, detail=detail, trace=trace_of(error))
         self._end(reason, detail, known=False)
 
     def ask_to_stop(self, reason: str, detail: str) -> None:
@@ -339,12 +343,15 @@ class Trader:
             self.last_state = self._core.snapshot(at)
         # A core that broke may break again; the state of the last beat then has to do.
         except Exception as error:  # noqa: BLE001
-            self._log.error("snapshot_failed", detail=f"{type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):
+                self._log.error("snapshot_failed", detail=f"{type(error).__name__}: {error}")
         ended = Ended(reason, detail, known)
-        self._last_words(ended, self.last_state)
-        self._keep_the_end(at, ended)
-        if self._link is not None:
-            self._link.ending(Ending(reason.word, reason.value, detail))
+        # What cannot be said, for want of memory, must not keep the process from ending.
+        with contextlib.suppress(Exception):
+            self._last_words(ended, self.last_state)
+            self._keep_the_end(at, ended)
+            if self._link is not None:
+                self._link.ending(Ending(reason.word, reason.value, detail))
         if not self.ended.done():
             self.ended.set_result(ended)
 

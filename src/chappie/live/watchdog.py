@@ -33,9 +33,14 @@ class Watchdog:
         self._detail = ""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        # Made at the start: at the end there may be no memory for another thread.
+        self._words = threading.Thread(target=self._say, name="last words", daemon=True)
+        self._speak = threading.Event()
+        self._spoken = threading.Event()
 
     def start(self) -> None:
         self._turned_at = time.monotonic()
+        self._words.start()
         self._thread.start()
 
     def turned(self) -> None:
@@ -76,13 +81,18 @@ class Watchdog:
                 )
 
     def _end(self, reason: StopReason, detail: str) -> None:
-        # In a thread of their own and only so long: a disk that hangs must not keep us, and
-        # an exception there ends nothing but the words.
-        words = threading.Thread(target=self._say, args=(reason, detail), daemon=True)
-        words.start()
-        words.join(_WORDS_WITHIN_S)
-        os._exit(reason.value)
+        self._reason, self._detail = reason, detail
+        # By another thread and only so long: a disk that hangs must not keep us. Whatever goes
+        # wrong here, the process ends.
+        try:
+            self._speak.set()
+            self._spoken.wait(_WORDS_WITHIN_S)
+        finally:
+            os._exit(reason.value)
 
-    def _say(self, reason: StopReason, detail: str) -> None:
+    def _say(self) -> None:
+        self._speak.wait()
+        # An exception there ends nothing but the words.
         with contextlib.suppress(Exception):
-            self._last_words(reason, detail)
+            self._last_words(self._reason, self._detail)
+        self._spoken.set()
