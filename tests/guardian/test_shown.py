@@ -63,7 +63,7 @@ def test_before_the_first_beat_everything_is_unknown_and_nothing_is_zero() -> No
     assert body["position_state"] is None
     assert body["rate_limit"] == {"limit": None, "remaining": None, "locked": False}
     assert body["last_reconcile"] == {"at": None, "clean": None}
-    assert body["dead_man"] == {"armed_until": None}
+    assert body["dead_man"] == {"armed_until": None, "missed_since": None}
     assert body["known"] is False
     assert body["streams"]["quote"] == {"synced": False, "age_s": None}
 

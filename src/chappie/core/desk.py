@@ -62,7 +62,8 @@ from chappie.model.reports import (
     SwitchArmed,
     Unknown,
 )
-from chappie.model.units import MILLISECOND_NS, SECOND_NS, At, Contracts
+from chappie.model.timestamps import ns_iso
+from chappie.model.units import MILLISECOND_NS, SECOND_NS, At, Contracts, seconds_ns
 from chappie.venues.interface import Dialect
 
 # After an order ended; longer with every refusal in a row.
@@ -89,7 +90,10 @@ class Desk:
         skew: Skew,
     ) -> None:
         self.account = Account()
-        self.switch = Switch(config.dead_man)
+        answer_s = config.orders.ack_timeout_s
+        self.switch = Switch(config.dead_man, answer_s, config.clock.max_skew_s)
+        # A cancel sent now may take so long to be carried out.
+        self._cancel_takes_ns = seconds_ns(answer_s)
         self.margin_due = True
         self._leftovers: list[str] = []
         # Between the end of an order and the next one.
@@ -155,8 +159,7 @@ class Desk:
                 self._not_alone(at, row.cl_ord_id)
             elif _works(row):
                 self._adopt(at, row)
-        elif row.order_id not in account.foreign:
-            account.foreign[row.order_id] = row.cl_ord_id or ""
+        elif account.noted_foreign(row.order_id, row.cl_ord_id or ""):
             self._outbox.log("warning", "foreign_order", orderID=row.order_id, symbol=row.symbol)
 
     def listed(self, at: At, row: OrderSaid, asked_ns: int) -> None:
@@ -238,7 +241,7 @@ class Desk:
         account = self.account
         if not account.owns(fill):
             if fill.order_id:
-                account.foreign.setdefault(fill.order_id, fill.cl_ord_id)
+                account.noted_foreign(fill.order_id, fill.cl_ord_id)
             return False
         assert account.naming is not None
         if fill.cl_ord_id and account.naming.is_of_another_instance(fill.cl_ord_id):
@@ -336,8 +339,11 @@ class Desk:
         self._put(at, vanished(order, at.now_ns))
 
     def switch_settled(self, purpose: ForSwitch, outcome: Outcome) -> None:
-        if isinstance(outcome, SwitchArmed):
-            self.switch.answered(outcome)
+        if isinstance(outcome, SwitchArmed) and not self.switch.answered(outcome):
+            self._outbox.log(
+                "warning", "dead_man_unproven", detail="the venue armed something else"
+            )
+        elif isinstance(outcome, SwitchArmed):
             done = "dead_man_disarmed" if purpose.disarm else "dead_man_armed"
             self._outbox.log("debug", done)
         else:
@@ -468,9 +474,16 @@ class Desk:
 
     def _keep_switch(self, at: At, healthy: bool) -> None:
         self.switch.lapse(at.now_ns)
+        live = self.account.blotter.live()
+        if self.switch.is_missed(at, relied_on=bool(live)):
+            since = ns_iso(self.switch.missed_wall_ns or at.wall_ns)
+            self._outbox.log("warning", "dead_man_renewal_missed", due=since)
+        if self.switch.runs_out(at.now_ns + self._cancel_takes_ns):
+            # Ours go by our own hand, before the venue cancels everything that is on the account.
+            self.cancel(at, self.free(live), "the dead man's switch runs out")
         if not self.switch.may_stand:
             return
-        if self.account.blotter.live():
+        if live:
             if healthy and self.switch.refresh_due(at.now_ns):
                 self._send_switch(at, disarm=False)
         elif (

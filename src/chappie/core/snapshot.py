@@ -20,6 +20,7 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    ForeignOrder,
     Mode,
     OrderState,
     PositionState,
@@ -31,6 +32,7 @@ from chappie.model.timestamps import ns_iso
 from chappie.model.units import SECOND_NS, At
 
 _TOP_LEVELS = 10
+_FOREIGN_SHOWN = 20
 # Faults of a start that is still going well: the mode is starting, not faulted.
 _OF_START = frozenset(
     {
@@ -85,7 +87,10 @@ def describe(core: Parts, at: At) -> State:
         last_reconcile=ReconcileState(
             at=_iso(core.reconciler.last_wall_ns), clean=core.reconciler.last_was_clean
         ),
-        dead_man=DeadManState(armed_until=_iso(core.desk.switch.fires_wall_ns)),
+        dead_man=DeadManState(
+            armed_until=_iso(core.desk.switch.fires_wall_ns),
+            missed_since=_iso(core.desk.switch.missed_wall_ns),
+        ),
         at=ns_iso(at.wall_ns),
         faults=[
             FaultState(
@@ -106,6 +111,10 @@ def describe(core: Parts, at: At) -> State:
         venue=core.config.venue.kind,
         symbol=core.config.venue.symbol,
         would_be_orders=core.trading.would_be_orders,
+        foreign_orders=[
+            ForeignOrder(order_id, cl_ord_id)
+            for order_id, cl_ord_id in list(account.foreign.items())[-_FOREIGN_SHOWN:]
+        ],
     )
 
 

@@ -62,7 +62,17 @@ class ReconcileState(msgspec.Struct):
 
 
 class DeadManState(msgspec.Struct):
+    """``missed_since``: since when a renewal is overdue; None while it is refreshed in time."""
+
     armed_until: str | None = None
+    missed_since: str | None = None
+
+
+class ForeignOrder(msgspec.Struct, rename={"order_id": "orderID", "cl_ord_id": "clOrdID"}):
+    """An order on the account that is not ours; ``cl_ord_id`` is empty where it has none."""
+
+    order_id: str
+    cl_ord_id: str
 
 
 class FaultState(msgspec.Struct):
@@ -125,3 +135,5 @@ class State(msgspec.Struct):
     venue: str
     symbol: str
     would_be_orders: int
+    # The newest ones only: foreign orders are somebody else's to count.
+    foreign_orders: list[ForeignOrder] = []
