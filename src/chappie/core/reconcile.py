@@ -18,6 +18,7 @@ from chappie.core.pacing import Pace
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
+from chappie.model.enums import Lane
 from chappie.model.faults import Fault
 from chappie.model.records import Opening
 from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
@@ -29,6 +30,7 @@ _OVERLAP_NS = 60 * SECOND_NS
 # No round begins sooner than this after another; longer with every one in a row that failed or
 # disagreed, up to the usual pause: the request budget is not ours alone to spend.
 _AGAIN_NS = SECOND_NS
+_ROUND_READS = 4
 
 
 class Round(msgspec.Struct):
@@ -366,7 +368,9 @@ class Reconciler:
         due_ns = max(self._due_ns, self._pace.until_ns)
         if self._once and synced:
             due_ns = 0
-        if self._round is not None or at.now_ns < max(due_ns, self._budget.shut_until_ns):
+        if self._round is not None or at.now_ns < due_ns:
+            return
+        if not self._budget.is_open(Lane.RECONCILE, at.now_ns, _ROUND_READS):
             return
         self._count += 1
         self._round = current = Round(self._count, at.now_ns, [self._account.expected_qty])

@@ -11,6 +11,7 @@ from chappie.model.units import SECOND_NS, At, seconds_ns
 
 # A request about it that failed is not repeated sooner: a venue that refuses is not stormed.
 _RETRY_NS = SECOND_NS
+_RETRY_MAX_NS = 4 * SECOND_NS
 # So much later than its time limit a request may still arrive and start the timer.
 _LATE_NS = 10 * SECOND_NS
 
@@ -42,7 +43,7 @@ class Switch:
         self._stands_until_ns: int | None = None
         self._asked_ns: int | None = None
         self._last_ns: int | None = None
-        self._retry = Pace(_RETRY_NS)
+        self._retry = Pace(_RETRY_NS, _RETRY_MAX_NS)
         # What was asked for last, and until when that may still arrive if it got no answer.
         self._asked_disarm = False
         self._fence_ns = 0
@@ -120,6 +121,7 @@ class Switch:
             self._proven_ns = asked_ns
         self._asked_ns = None
         self._retry.release()
+        self._retry.settled()
         return True
 
     def _is_what_was_asked(self, armed: SwitchArmed) -> bool:

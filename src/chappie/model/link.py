@@ -9,10 +9,16 @@ from chappie.model.state import State
 
 
 class Beat(msgspec.Struct, tag="beat"):
-    """The trader's loop turned; ``state`` is what it knows, ``epoch`` which run it is."""
+    """The trader's loop turned; ``state`` is what it knows, ``epoch`` which run it is.
+
+    ``rest_until_wall_ns``: the venue told us to send nothing before (0: it did not); ``banned``:
+    because this address is banned.
+    """
 
     epoch: int
     state: State
+    rest_until_wall_ns: int = 0
+    banned: bool = False
 
 
 class Ending(msgspec.Struct, tag="ending"):
