@@ -203,6 +203,10 @@ class Trading:
             # Observe-only never arms the switch: there is nothing that it would guard.
             switch_holds=self._desk.arming.switch.holds(fence_ns) or not bot.allow_trade,
             allow_trade=bot.allow_trade,
+            mark=self._market.mark,
+            best_bid=self._market.book.best_bid,
+            best_ask=self._market.book.best_ask,
+            collar_ppm=round(self._config.orders.price_collar_pct * 10_000),
         )
 
     def _denied(self, at: At, decision: Decision, denial: Denial, words: str) -> None:
