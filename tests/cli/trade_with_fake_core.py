@@ -51,6 +51,9 @@ class Core:
     def snapshot(self, at: At) -> State:
         return state()
 
+    def rest(self, at: At) -> tuple[int, bool]:
+        return 0, False
+
 
 def _make(config: Config, policy_period_s: float) -> Core:
     return Core(os.environ.get("FAKE_CORE", "obeys"))

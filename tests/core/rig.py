@@ -52,7 +52,8 @@ KEYS = {
 INSTRUMENT_ROW = {
     "symbol": "XBTUSD", "state": "Open", "tickSize": 0.1, "lotSize": 100,
     "multiplier": -100_000_000, "isInverse": True, "settlCurrency": "XBt",
-    "maxOrderQty": 10_000_000, "maxPrice": 1_000_000, "makerFee": 0.0005, "takerFee": 0.0005,
+    "markPrice": 60_000.0, "maxOrderQty": 10_000_000,
+    "maxPrice": 1_000_000, "makerFee": 0.0005, "takerFee": 0.0005,
 }  # fmt: skip
 BID, ASK = 60_000.0, 60_000.1
 
@@ -80,6 +81,8 @@ class Rig:
         self.silent = list(silent)
         # Whether requests about the dead man's switch are granted without the test's doing.
         self.switch_works = False
+        # What the venue says of the request budget with each answer.
+        self.headers = {"x-ratelimit-limit": "120", "x-ratelimit-remaining": "110"}
         self.done: list[Command] = []
         self.waiting: list[SendCall | SendOrder] = []
         self.conn = 0
@@ -154,7 +157,8 @@ class Rig:
 
     def answer(self, command: SendCall | SendOrder, body: object, status: int = 200) -> None:
         self.waiting.remove(command)
-        self.deliver(Answered(command.request_id, status, {}, json.dumps(body).encode()))
+        data = json.dumps(body).encode()
+        self.deliver(Answered(command.request_id, status, dict(self.headers), data))
 
     def refuse(self, command: SendCall | SendOrder, status: int, message: str) -> None:
         self.answer(command, {"error": {"message": message, "name": "HTTPError"}}, status)

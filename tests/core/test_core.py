@@ -385,6 +385,7 @@ def test_a_read_that_fails_is_not_said_to_be_a_low_budget() -> None:
             rig.refuse(read, 502, "Bad Gateway")
         rig.wait(0.5, rig.quote)
     assert not [line for line in rig.said("fault") if line.fields["fault"] == "budget_low"]
+    assert "budget_low" not in rig.faults
 
 
 def test_no_order_relies_on_a_switch_that_a_stray_disarm_may_still_take_away() -> None:

@@ -1,5 +1,8 @@
 """The gate: each denial alone, their order, and what no circumstances can get past it."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -24,6 +27,10 @@ GOOD = Circumstances(
     max_position=1000,
     switch_holds=True,
     allow_trade=True,
+    mark=600_000,
+    best_bid=599_999,
+    best_ask=600_001,
+    collar_ppm=50_000,
 )
 CLOSED = msgspec.structs.replace(INSTRUMENT, state=InstrumentState.CLOSED)
 SMALL = msgspec.structs.replace(INSTRUMENT, max_order_qty=100)
@@ -50,6 +57,19 @@ ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.MAX_POSITION, {"qty": -600, "live_sell": 400}, asked(Side.SELL)),
     (Denial.PRICE, {}, asked(price=0)),
     (Denial.PRICE, {}, asked(price=10_000_001)),
+    (Denial.PRICE_COLLAR, {}, asked(price=630_001)),
+    (Denial.PRICE_COLLAR, {}, asked(Side.SELL, price=569_999)),
+    (Denial.PRICE_COLLAR, {"best_ask": 570_000}, asked(price=598_501)),
+    (Denial.PRICE_COLLAR, {"mark": 570_000}, asked(price=598_501)),
+    (Denial.PRICE_COLLAR, {"best_ask": None}, asked(price=630_001)),
+    (Denial.PRICE_COLLAR, {"mark": None}, asked(price=630_002)),
+    (Denial.PRICE_COLLAR, {"mark": None, "best_ask": None}, asked()),
+    (Denial.PRICE_COLLAR, {"best_ask": 630_001}, asked(price=None)),
+    (Denial.PRICE_COLLAR, {"best_bid": 569_999}, asked(Side.SELL, price=None)),
+    (Denial.PRICE_COLLAR, {"best_ask": None}, asked(price=None)),
+    (Denial.PRICE_COLLAR, {"best_bid": None}, asked(Side.SELL, price=None)),
+    (Denial.PRICE_COLLAR, {"mark": None}, asked(price=None)),
+    (Denial.PRICE_COLLAR, {"qty": -100, "mark": None}, asked(price=None, reduce_only=True)),
     (Denial.FILLS_MISSING, {"fills_missing": True}, asked()),
     (Denial.IN_DOUBT, {"in_doubt": True}, asked()),
     (Denial.DEAD_MAN_UNARMED, {"switch_holds": False}, asked()),
@@ -76,6 +96,65 @@ def test_one_thing_wrong_is_denied_by_its_name(
     denial: Denial, changed: dict[str, object], order: NewOrder
 ) -> None:
     assert examine(order, circumstances(**changed)) is denial
+
+
+@pytest.mark.parametrize(
+    ("changed", "order"),
+    [
+        ({}, asked(price=630_000)),
+        ({}, asked(Side.SELL, price=570_000)),
+        ({"best_ask": None}, asked(price=630_000)),
+        ({"mark": None}, asked(price=630_001)),
+        ({"mark": None, "best_bid": None}, asked(price=1)),
+        ({}, asked(price=None)),
+        ({"best_ask": 630_000}, asked(price=None)),
+        ({}, asked(price=1)),
+        ({}, asked(Side.SELL, price=900_000)),
+    ],
+)
+def test_the_collar_is_wide_enough_to_its_last_tick_and_holds_no_patient_price(
+    changed: dict[str, object], order: NewOrder
+) -> None:
+    assert isinstance(examine(order, circumstances(**changed)), Approved)
+
+
+TICKS = st.integers(1, 2_000_000)
+
+
+@given(
+    st.sampled_from(list(Side)),
+    st.one_of(st.none(), TICKS),
+    st.one_of(st.none(), TICKS),
+    st.one_of(st.none(), TICKS),
+    st.one_of(st.none(), TICKS),
+    st.decimals("0.0001", "100", places=4),
+)
+def test_on_any_book_nothing_is_paid_beyond_the_collar(
+    side: Side, price: int | None, mark: int | None, bid: int | None, ask: int | None, pct: Decimal
+) -> None:
+    verdict = examine(
+        asked(side, price=price),
+        circumstances(mark=mark, best_bid=bid, best_ask=ask, collar_ppm=int(pct * 10_000)),
+    )
+    touch = ask if side is Side.BUY else bid
+    paid = touch if price is None else price
+    if verdict is Denial.PRICE_COLLAR:
+        known = [one for one in (mark, touch) if one is not None]
+        lacking = not known or (price is None and len(known) < 2)
+        assert lacking or any(_beyond(side, paid, one, pct) for one in known)
+    else:
+        assert isinstance(verdict, Approved)
+        for one in (mark, touch):
+            assert one is None or not _beyond(side, paid, one, pct)
+
+
+def _beyond(side: Side, paid: int | None, reference: int, pct: Decimal) -> bool:
+    """Exact, in another way than the gate's."""
+    assert paid is not None
+    part = Fraction(pct) / 100
+    if side is Side.BUY:
+        return paid > reference * (1 + part)
+    return paid < reference * (1 - part)
 
 
 def test_allow_trade_has_the_last_word() -> None:
@@ -117,6 +196,10 @@ def test_the_way_back_is_open_beyond_the_limit() -> None:
         max_position=st.integers(1, 1000),
         switch_holds=st.booleans(),
         allow_trade=st.booleans(),
+        mark=st.one_of(st.none(), st.integers(1, 1_000_000)),
+        best_bid=st.one_of(st.none(), st.integers(1, 1_000_000)),
+        best_ask=st.one_of(st.none(), st.integers(1, 1_000_000)),
+        collar_ppm=st.integers(1, 1_000_000),
     ),
 )
 def test_no_circumstances_get_an_order_past_a_shut_gate(order: NewOrder, c: Circumstances) -> None:

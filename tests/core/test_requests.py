@@ -81,4 +81,4 @@ def test_every_request_is_counted_in_the_budget_when_it_leaves() -> None:
     made, budget = requests()
     for _ in range(5):
         made.read(at(0), Read.ORDERS, CALL)
-    assert budget.remaining(0) == 115
+    assert budget.remaining(0) == RateLimitConfig().lock_below - 5

@@ -74,7 +74,7 @@ def test_ten_minutes_of_trading_end_equal_on_both_sides(style: str, seed: int) -
     assert fills > {"market": 200, "limit": 200, "post_only": 20}[style]
     assert positions_of(world) == (0, 0)
     assert world.working == []
-    assert not world.bot.core.desk.switch.may_stand, "nothing works, so nothing is guarded"
+    assert not world.bot.core.desk.arming.switch.may_stand, "nothing works, so nothing is guarded"
     assert world.exchange.pit.accounts[1].cancel_at_ns is None
 
 

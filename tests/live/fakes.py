@@ -57,6 +57,7 @@ class FakeCore:
         self.reactions = {StopAsked: stop_when_asked, **(reactions or {})}
         self.seen: list[Event] = []
         self.deadline_ns: int | None = None
+        self.resting = 0, False
 
     def step(self, at: At, event: Event) -> Sequence[Command]:
         self.seen.append(event)
@@ -68,6 +69,9 @@ class FakeCore:
 
     def snapshot(self, at: At) -> State:
         return state()
+
+    def rest(self, at: At) -> tuple[int, bool]:
+        return self.resting
 
 
 def stop_when_asked(at: At, event: Event) -> Sequence[Command]:

@@ -489,6 +489,19 @@ def test_a_beat_leaves_after_a_step_and_at_most_four_times_a_second(
     in_loop(test)
 
 
+def test_every_beat_carries_the_wait_and_a_ban_is_told_before_the_end(tmp_path: Path) -> None:
+    async def test() -> None:
+        rig = Rig(tmp_path, FakeCore())
+        rig.clock.pass_s(1)
+        rig.trader.deliver(FRAME)
+        rig.core.resting = 77, True
+        rig.trader.deliver(StopAsked("operator", "enough"))
+        beats = [(beat.rest_until_wall_ns, beat.banned) for beat in rig.hands.beats]
+        assert beats == [(0, False), (77, True)]
+
+    in_loop(test)
+
+
 def test_two_runs_of_the_same_events_write_the_same_digests_and_another_does_not(
     tmp_path: Path,
 ) -> None:

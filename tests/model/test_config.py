@@ -23,6 +23,7 @@ CONTRACT: dict[str, object] = {
     "orders.expires_after_s": 2.0,
     "orders.resolve_within_s": 15.0,
     "orders.send_deadline_s": 1.0,
+    "orders.price_collar_pct": 5.0,
     "feed.check_every_s": 0.25,
     "feed.soft_stop_after_s": 5.0,
     "feed.fault_after_s": 20.0,

@@ -72,6 +72,9 @@ class Diary:
     def snapshot(self, at: At) -> Any:
         return None
 
+    def rest(self, at: At) -> tuple[int, bool]:
+        return 0, False
+
     # The disk.
 
     def journal(self, entry: object) -> None:

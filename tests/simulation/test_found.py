@@ -42,11 +42,11 @@ def test_a_disarm_that_is_late_does_not_undo_a_later_arming() -> None:
     trips.posts = [Trip(SOON_NS // 4, SOON_NS // 4), Trip(1_800 * MILLISECOND_NS, None, SOON_NS)]
     assert world.run(30, lambda: not trips.posts), "filled, verified, disarmed"
     policy.target = 200
-    assert world.run(10, lambda: world.bot.core.desk.switch.holds(world.at().now_ns))
+    assert world.run(10, lambda: world.bot.core.desk.arming.switch.holds(world.at().now_ns))
     armed_ns = world.now_ns
     while world.now_ns < armed_ns + 5 * SECOND_NS:
         world.run(0.1)
-        believed = world.bot.core.desk.switch.holds(world.at().now_ns)
+        believed = world.bot.core.desk.arming.switch.holds(world.at().now_ns)
         assert switch_ns(world) is not None or not believed
 
 

@@ -18,6 +18,7 @@ from chappie.model.units import Contracts
 
 # Position-changing executions that happen without an order of ours behind them.
 _VENUE_MADE = LIQUIDATING | {"Settlement"}
+_FOREIGN_MAX = 1_000
 
 
 class Account:
@@ -30,7 +31,7 @@ class Account:
         self.machine = PositionMachine()
         self.said: PositionSaid | None = None
         self.margin: MarginSaid | None = None
-        # Foreign orders by orderID, so that each is reported once.
+        # Foreign orders by orderID, the newest last, so that each is reported once.
         self.foreign: dict[str, str] = {}
         self.last_ended_ns = 0
         # The venue's time up to which earlier runs left nothing out; None without such a run.
@@ -56,6 +57,15 @@ class Account:
         """
         assert self.naming is not None
         return self.naming.is_ours(fill.cl_ord_id) or fill.kind in _VENUE_MADE
+
+    def noted_foreign(self, order_id: str, cl_ord_id: str) -> bool:
+        """Remember an order of somebody else; True when it is news. The oldest are forgotten."""
+        if order_id in self.foreign:
+            return False
+        if len(self.foreign) >= _FOREIGN_MAX:
+            del self.foreign[next(iter(self.foreign))]
+        self.foreign[order_id] = cl_ord_id
+        return True
 
     def predates(self, fill: Fill) -> bool:
         """Whether a fill is in the position already with which the ledger began."""

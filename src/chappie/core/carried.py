@@ -50,6 +50,7 @@ def carried(settled: tuple[Kept, ...], file: str) -> Carried:
         opened=ledger.opened,
         entry_known=ledger.entry_known,
         from_ns=recovered.from_ns,
+        waits=recovered.waits,
     )
 
 

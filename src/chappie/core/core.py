@@ -23,7 +23,7 @@ from chappie.core.streams import Streams
 from chappie.core.trading import Trading
 from chappie.model.commands import Command, Keep, Stop
 from chappie.model.config import Config
-from chappie.model.enums import Stream
+from chappie.model.enums import Lane, Stream
 from chappie.model.events import (
     Answered,
     Event,
@@ -64,6 +64,7 @@ from chappie.model.reports import (
     Unknown,
 )
 from chappie.model.state import State
+from chappie.model.timestamps import ns_iso
 from chappie.model.units import SECOND_NS, At, seconds_ns
 from chappie.venues.interface import Dialect
 
@@ -74,7 +75,7 @@ _REOPENED_NS = 10 * SECOND_NS
 _STOP_WINDOW_NS = 3 * SECOND_NS
 # A step that comes this much later than the check it was due for: nobody was there.
 _GAP_NS = SECOND_NS
-_OVERLOAD_PAUSE_S = 0.5  # protocol section 4: retry no sooner
+_LIMITED = 429
 # After the venue refused our key: every further error makes a ban longer (protocol section 3).
 _REFUSED_PAUSE_S = 60.0
 
@@ -123,7 +124,6 @@ class Core:
         # Wall time minus elapsed time, as of the last step that looked.
         self._drift_ns: int | None = None
         self._key_judged = False
-        self._banned = False
         self._stop_by_ns = 0
         self._started = False
         self._stopped = False
@@ -157,6 +157,11 @@ class Core:
     def next_deadline(self) -> int | None:
         """When, on the clock of `At.now_ns`, a `Ticked` is wanted; None before the start."""
         return self._next_check_ns if self._started and not self._stopped else None
+
+    def rest(self, at: At) -> tuple[int, bool]:
+        """Until which wall time nobody may send to the venue (0: at once), and whether by a ban."""
+        until_ns = self.budget.told_until_wall_ns
+        return (until_ns, self.budget.banned) if until_ns > at.wall_ns else (0, False)
 
     def snapshot(self, at: At) -> State:
         """What the operator is shown of this moment."""
@@ -199,7 +204,8 @@ class Core:
                 self.streams.opened(at, event.conn)
             case StreamRefused():
                 refusal = self.streams.refused(at, event.conn, event.status, event.detail)
-                if refusal is not None:
+                # Too many connections say nothing of requests.
+                if refusal is not None and not isinstance(refusal, NotAccepted):
                     self._hear_venue(at, refusal, self.streams.connection.began_ns)
             case StreamClosed():
                 self.streams.closed(at, event.conn, event.code, event.detail)
@@ -222,10 +228,17 @@ class Core:
         self._began_ns = at.now_ns
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
-        self.desk.restore(at, event.kept)
+        self.budget.begin(at, self.desk.restore(at, event.kept))
         self.streams.begin(at)
         self.reconciler.begin(at)
         self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
+        words = "the venue has not told its budget yet"
+        self.faults.raise_(Fault.BUDGET_LOW, at, words, told=False)
+        if self.budget.banned:
+            # The start stops without a request: any would make the ban longer (control L4).
+            until = ns_iso(self.budget.told_until_wall_ns)
+            words = f"banned until {until}, as an earlier run was told; nobody sends before"
+            self.faults.raise_(Fault.VENUE_REFUSED, at, words)
         if event.halted is not None:
             self.faults.raise_(Fault.HALT_LATCHED, at, event.halted)
         self.outbox.log(
@@ -240,6 +253,11 @@ class Core:
         read = purpose.read if isinstance(purpose, ForRead) else None
         outcome, budget = self._dialect.understand(read, event, self.market.instrument)
         self.budget.seen(at.now_ns, budget)
+        stated_ns = self._dialect.stated_time(event)
+        if stated_ns is not None:
+            self.skew.measured(stated_ns, at, sent_ns, whole_seconds=True)
+        if isinstance(outcome, NotAccepted) and outcome.status == _LIMITED:
+            self.budget.limited(at, outcome.retry_after_s, budget)
         self._hear_venue(at, outcome, sent_ns)
         self._settle(at, purpose, outcome)
 
@@ -255,17 +273,17 @@ class Core:
 
     def _hear_venue(self, at: At, outcome: Outcome, asked_ns: int) -> None:
         """What an outcome says of key, budget and clock, whatever was asked."""
-        if isinstance(outcome, Unknown):
+        if isinstance(outcome, Unknown | NotAccepted):
             self.budget.failed(at.now_ns)
-        elif not isinstance(outcome, KeyRefused | NotAccepted):
+        elif not isinstance(outcome, KeyRefused):
             self.budget.served()
         if isinstance(outcome, KeyRefused):
-            self._banned = self._banned or outcome.banned
-            self.budget.shut(at.now_ns, _REFUSED_PAUSE_S)
-            self.faults.raise_(Fault.VENUE_REFUSED, at, f"{outcome.status} {outcome.detail}")
-        elif isinstance(outcome, NotAccepted):
-            wait_s = outcome.retry_after_s
-            self.budget.shut(at.now_ns, _OVERLOAD_PAUSE_S if wait_s is None else wait_s)
+            words = f"{outcome.status} {outcome.detail}"
+            if outcome.banned:
+                self.budget.ban(at, outcome.retry_after_s)
+                words = f"{words}, until {ns_iso(self.budget.told_until_wall_ns)}"
+            self.budget.pause(at.now_ns, _REFUSED_PAUSE_S)
+            self.faults.raise_(Fault.VENUE_REFUSED, at, words)
         elif isinstance(outcome, SwitchArmed | RequestExpired) and outcome.venue_ns is not None:
             # The refusal states whole seconds (protocol section 2).
             cut = isinstance(outcome, RequestExpired)
@@ -280,7 +298,7 @@ class Core:
             case ForCancel():
                 self.desk.cancel_settled(at, purpose, outcome)
             case ForSwitch():
-                self.desk.switch_settled(purpose, outcome)
+                self.desk.arming.settled(purpose, outcome)
             case _:
                 assert_never(purpose)
 
@@ -319,8 +337,11 @@ class Core:
         if lacks is not None:
             self.streams.overdue(at, Stream.POSITION, lacks)
         self.desk.judge(at)
+        record = self.budget.take_record(at)
+        if record is not None:
+            self.outbox.put(Keep(record))
         if self.budget.judge(at.now_ns):
-            self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))
+            self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at))
         else:
             self.faults.clear(Fault.BUDGET_LOW)
         if self.skew.is_too_large:
@@ -353,8 +374,8 @@ class Core:
         closed = self.faults.has(Fault.INSTRUMENT_NOT_OPEN)
         if self._key_judged and not unknown and not closed:
             return
-        wait_ns = max(self._terms.until_ns, self.budget.shut_until_ns)
-        if at.now_ns < wait_ns or self._requests.any_for(ForRead):
+        due = self._terms.is_due(at.now_ns) and self.budget.is_open(Lane.RECONCILE, at.now_ns, 2)
+        if not due or self._requests.any_for(ForRead):
             return
         missing = unknown or not self._key_judged
         self._terms.hold(at.now_ns + (_TERMS_RETRY_NS if missing else _REOPENED_NS))
@@ -390,7 +411,7 @@ class Core:
     def _stop_step(self, at: At, due: StopDue) -> None:
         live = self.desk.account.blotter.live()
         # On a ban nobody sends before its end (control L4): orders rest until the switch fires.
-        over = at.now_ns >= self._stop_by_ns or self._banned
+        over = at.now_ns >= self._stop_by_ns or self.budget.banned
         if not over:
             # Even those whose cancel is under way: an answer that is late must not leave an order.
             self.desk.cancel(at, live, f"stopping: {due.reason.word}")
@@ -401,7 +422,7 @@ class Core:
                 self.reconciler.verify(at, self.streams.feed.all_synced)
                 return
             # Of two instances one goes on, and the switch is then its own.
-            if due.reason is not StopReason.NOT_ALONE and not self.desk.disarmed(at):
+            if due.reason is not StopReason.NOT_ALONE and not self.desk.arming.disarmed(at):
                 return
         known = not live and self._account_is_known()
         self._stopped = True

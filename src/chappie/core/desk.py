@@ -1,12 +1,13 @@
 """The order desk: every request about our orders, and what became of it.
 
-It owns the account's orders and fills, cancels, asks about the unknown, and keeps the dead man's
-switch. It never decides to trade: that is `trading.py`, through the gate.
+It owns the account's orders and fills, cancels, and asks about the unknown; the dead man's switch
+has `arming.py`. It never decides to trade: that is `trading.py`, through the gate.
 """
 
 from typing import assert_never
 
 from chappie.core.account import Account
+from chappie.core.arming import Arming
 from chappie.core.budget import Budget
 from chappie.core.faults import ActiveFaults
 from chappie.core.market import Market
@@ -25,9 +26,8 @@ from chappie.core.orders import (
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
 from chappie.core.recovery import recover
-from chappie.core.requests import ForCancel, ForRead, ForSwitch, Requests
+from chappie.core.requests import ForCancel, ForRead, Requests
 from chappie.core.skew import Skew
-from chappie.core.switch import Switch
 from chappie.model.commands import HttpCall, Keep
 from chappie.model.config import Config
 from chappie.model.enums import Lane, OrdStatus
@@ -43,6 +43,7 @@ from chappie.model.records import (
     Intent,
     Kept,
     Stopped,
+    Waits,
 )
 from chappie.model.reports import (
     Filled,
@@ -59,7 +60,6 @@ from chappie.model.reports import (
     Read,
     Rejected,
     RequestExpired,
-    SwitchArmed,
     Unknown,
 )
 from chappie.model.units import MILLISECOND_NS, SECOND_NS, At, Contracts
@@ -72,6 +72,7 @@ _PAUSE_MAX_NS = 10 * SECOND_NS
 # repeated no sooner than this.
 _ASK_AGAIN_NS = 500 * MILLISECOND_NS
 _CANCEL_AGAIN_NS = SECOND_NS
+_CANCEL_AGAIN_MAX_NS = 4 * SECOND_NS
 
 
 class Desk:
@@ -89,7 +90,7 @@ class Desk:
         skew: Skew,
     ) -> None:
         self.account = Account()
-        self.switch = Switch(config.dead_man)
+        self.arming = Arming(config, dialect, outbox, requests, budget, skew, self.account)
         self.margin_due = True
         self._leftovers: list[str] = []
         # Between the end of an order and the next one.
@@ -103,11 +104,13 @@ class Desk:
         self._requests = requests
         self._budget = budget
         self._market = market
-        self._skew = skew
 
-    def restore(self, at: At, kept: tuple[Kept, ...]) -> None:
-        """Take over from earlier runs: what is not proven over counts at its worst case."""
-        self.account.take_over(recover(kept, at, self._requests.fence_of))
+    def restore(self, at: At, kept: tuple[Kept, ...]) -> Waits | None:
+        """Take over from earlier runs: what is not proven over counts at its worst case. Returns
+        until when the venue told them to send nothing.
+        """
+        recovered = recover(kept, at, self._requests.fence_of)
+        self.account.take_over(recovered)
         for order in self.account.in_doubt:
             name, words = order.asked.cl_ord_id, "asked for by an earlier run, its end not known"
             self._faults.raise_(Fault.ORDER_IN_DOUBT, at, words, name)
@@ -118,7 +121,8 @@ class Desk:
             elif isinstance(record, Stopped | Adjusted):
                 crashed = False
         if crashed or self.account.in_doubt:
-            self.switch.inherited(at.now_ns, self._requests.fence_ns(at))
+            self.arming.switch.inherited(at.now_ns, self._requests.fence_ns(at))
+        return recovered.waits
 
     # --- observe: what the venue says of our account
 
@@ -155,8 +159,7 @@ class Desk:
                 self._not_alone(at, row.cl_ord_id)
             elif _works(row):
                 self._adopt(at, row)
-        elif row.order_id not in account.foreign:
-            account.foreign[row.order_id] = row.cl_ord_id or ""
+        elif account.noted_foreign(row.order_id, row.cl_ord_id or ""):
             self._outbox.log("warning", "foreign_order", orderID=row.order_id, symbol=row.symbol)
 
     def listed(self, at: At, row: OrderSaid, asked_ns: int) -> None:
@@ -238,7 +241,7 @@ class Desk:
         account = self.account
         if not account.owns(fill):
             if fill.order_id:
-                account.foreign.setdefault(fill.order_id, fill.cl_ord_id)
+                account.noted_foreign(fill.order_id, fill.cl_ord_id)
             return False
         assert account.naming is not None
         if fill.cl_ord_id and account.naming.is_of_another_instance(fill.cl_ord_id):
@@ -302,11 +305,15 @@ class Desk:
             order = self.account.blotter.get(name)
             if order is None or not order.is_live or order.request is None:
                 continue
-            # Of all requests about this cancel the venue refused to hear: then even it waits.
             pace = self._cancel_pace(name)
-            pace.failed(at.now_ns)
-            if isinstance(outcome, NotAccepted | KeyRefused):
-                pace.hold(self._budget.shut_until_ns)
+            if isinstance(outcome, KeyRefused):
+                # Of all requests about this cancel the venue refused to hear: then even it waits.
+                pace.hold(self._budget.pauses_until_ns)
+            elif isinstance(outcome, Unknown) and not outcome.status:
+                pace.hold(at.now_ns + _CANCEL_AGAIN_NS)
+            else:
+                # Answered and not done: many of these in a minute would be a ban.
+                pace.failed(at.now_ns)
             if isinstance(outcome, Unknown):
                 self._doubt(at, order, outcome.detail)
             elif order.request.kind is RequestKind.CANCEL:
@@ -334,16 +341,6 @@ class Desk:
         """The venue shows neither the order nor a position, again and again (O7)."""
         self._outbox.log("warning", "order_vanished", clOrdID=order.asked.cl_ord_id)
         self._put(at, vanished(order, at.now_ns))
-
-    def switch_settled(self, purpose: ForSwitch, outcome: Outcome) -> None:
-        if isinstance(outcome, SwitchArmed):
-            self.switch.answered(outcome)
-            done = "dead_man_disarmed" if purpose.disarm else "dead_man_armed"
-            self._outbox.log("debug", done)
-        else:
-            self.switch.unanswered()
-            detail = getattr(outcome, "detail", "")
-            self._outbox.log("warning", "dead_man_unproven", detail=detail)
 
     def _doubt(self, at: At, order: Order, why: str) -> None:
         """The fate of a request is unknown: worst case until the venue was asked."""
@@ -378,7 +375,11 @@ class Desk:
             live = self.account.blotter.live()
             orders = [*self.free(live), *(o for o in live if _cancel_lost(o))]
             self.cancel(at, orders, "a fault allows no resting order")
-        self._keep_switch(at, healthy)
+        self.arming.keep(at, healthy)
+        if self.arming.runs_out(at):
+            # Ours go by our own hand, before the venue cancels everything that is on the account.
+            live = self.account.blotter.live()
+            self.cancel(at, self.free(live), "the dead man's switch runs out")
 
     @staticmethod
     def free(orders: list[Order]) -> list[Order]:
@@ -394,18 +395,21 @@ class Desk:
         the instrument's terms are known: without them its prices mean nothing.
         """
         pace = self._asking.setdefault(cl_ord_id, Pace(_ASK_AGAIN_NS))
-        due_ns = max(pace.until_ns, self._budget.shut_until_ns)
+        due = pace.is_due(at.now_ns) and self._budget.is_open(Lane.RECONCILE, at.now_ns)
         unread = self._market.instrument is None
-        if unread or self._requests.any_for(ForRead) or at.now_ns < due_ns:
+        if unread or self._requests.any_for(ForRead) or not due:
             return
         pace.failed(at.now_ns)
         self._requests.read(at, Read.ORDER, self._dialect.read_order(cl_ord_id), name=cl_ord_id)
 
     def cancel(self, at: At, orders: list[Order], why: str) -> None:
-        """Cancel orders of ours by their ids; reducing risk never waits, only its repetition.
+        """Cancel orders of ours by their ids; reducing risk waits for nothing but its own
+        repetition, and the time that the venue told us to wait.
 
         An orphan goes by its orderID: names are unique among open orders only.
         """
+        if not self._budget.is_open(Lane.CANCEL, at.now_ns):
+            return
         orders = [o for o in orders if self._cancel_pace(o.asked.cl_ord_id).is_due(at.now_ns)]
         known = [o for o in orders if o.orphan and o.said is not None]
         named = [o for o in orders if not (o.orphan and o.said is not None)]
@@ -423,12 +427,12 @@ class Desk:
         request_id = self._requests.call(at, Lane.CANCEL, call, ForCancel(names))
         outstanding = Outstanding(RequestKind.CANCEL, request_id, at.now_ns, fence_ns)
         for order in orders:
-            self._cancel_pace(order.asked.cl_ord_id).failed(at.now_ns)
+            self._cancel_pace(order.asked.cl_ord_id).hold(at.now_ns + _CANCEL_AGAIN_NS)
             if order.request is None:
                 self._put(at, cancelling(order, outstanding))
 
     def _cancel_pace(self, cl_ord_id: str) -> Pace:
-        return self._cancelling.setdefault(cl_ord_id, Pace(_CANCEL_AGAIN_NS))
+        return self._cancelling.setdefault(cl_ord_id, Pace(_CANCEL_AGAIN_NS, _CANCEL_AGAIN_MAX_NS))
 
     def send(self, at: At, approved: Approved[NewOrder], decision: int, fence_ns: int) -> None:
         """Send an approved order; its intent is written down before the request leaves (O2)."""
@@ -449,42 +453,6 @@ class Desk:
             qty=order.qty,
             price=self._market.price(order.price),
         )
-
-    # --- the dead man's switch
-
-    def arm(self, at: At) -> None:
-        """Ask the venue to cancel for us if we fall silent; waits for no proof of health."""
-        if self.switch.may_ask_for(at.now_ns, disarm=False):
-            self._send_switch(at, disarm=False)
-
-    def disarmed(self, at: At) -> bool:
-        """Whether the switch is off, or has to stay; asks for it where it is not. For the end of
-        a run.
-        """
-        if self.switch.may_stand and self._skew.is_sure and self.switch.may_ask(at.now_ns):
-            self._send_switch(at, disarm=True)
-        stands = self.switch.may_stand and self._skew.is_sure
-        return not stands and not self.switch.pending
-
-    def _keep_switch(self, at: At, healthy: bool) -> None:
-        self.switch.lapse(at.now_ns)
-        if not self.switch.may_stand:
-            return
-        if self.account.blotter.live():
-            if healthy and self.switch.refresh_due(at.now_ns):
-                self._send_switch(at, disarm=False)
-        elif (
-            self.account.idle_since(self.switch.armed_ns)
-            # A disarm that expires when nobody knows could undo an arming long after it.
-            and self._skew.is_sure
-            and self.switch.may_ask_for(at.now_ns, disarm=True)
-        ):
-            self._send_switch(at, disarm=True)
-
-    def _send_switch(self, at: At, disarm: bool) -> None:
-        call = self._dialect.arm_switch(0.0 if disarm else self.switch.timeout_s)
-        self.switch.asked(at.now_ns, disarm, self._requests.fence_ns(at))
-        self._requests.call(at, Lane.CANCEL, call, ForSwitch(disarm))
 
 
 def _cancel_lost(order: Order) -> bool:

@@ -13,6 +13,8 @@ from chappie.model.faults import Posture
 from chappie.model.instrument import Instrument
 from chappie.model.orders import Approved, GateStamp, NewOrder
 
+_MILLION = 1_000_000
+
 
 class Denial(Enum):
     """Why an order was not allowed, in the order of asking; the value is what people read."""
@@ -25,6 +27,11 @@ class Denial(Enum):
     NOT_REDUCING = "a reduce-only order that would not reduce"
     MAX_POSITION = "position and working orders would exceed bot.max_position"
     PRICE = "the price is not within the venue's limits"
+    PRICE_COLLAR = (
+        "a buy would pay more than orders.price_collar_pct above the mark or the best ask (a sell "
+        "less than that below the mark or the best bid), or there is nothing to hold it against: "
+        "at market, both are needed"
+    )
     FILLS_MISSING = "the venue said filled, and the execution is not in the ledger yet"
     IN_DOUBT = "an order of unknown fate counts at its worst case"
     DEAD_MAN_UNARMED = "the dead man's switch is not armed long enough"
@@ -50,6 +57,11 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     max_position: int
     switch_holds: bool
     allow_trade: bool
+    # What a price is held against, in ticks; None where it is not known.
+    mark: int | None = None
+    best_bid: int | None = None
+    best_ask: int | None = None
+    collar_ppm: int = 50_000
 
 
 def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
@@ -79,6 +91,8 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
         c.instrument.max_price or c.instrument.price(order.price)
     ):
         return Denial.PRICE
+    if not _within_collar(order, c):
+        return Denial.PRICE_COLLAR
     if c.fills_missing:
         return Denial.FILLS_MISSING
     if c.in_doubt:
@@ -88,3 +102,19 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
     if not c.allow_trade:
         return Denial.ALLOW_TRADE_OFF
     return None
+
+
+def _within_collar(order: NewOrder, c: Circumstances) -> bool:
+    """Whether an order pays no more than so much beyond both the mark and the opposite touch.
+
+    The venue's own rule takes the lenient one of the two (protocol section 3): a book that was
+    swept empty would then set its own limit. An order at market pays the touch at least, so it
+    needs both.
+    """
+    sign = order.side.sign
+    touch = c.best_ask if sign > 0 else c.best_bid
+    price = touch if order.price is None else order.price
+    known = [one for one in (c.mark, touch) if one is not None]
+    if price is None or not known or (order.price is None and c.mark is None):
+        return False
+    return all(sign * (price - one) * _MILLION <= one * c.collar_ppm for one in known)

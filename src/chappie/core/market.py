@@ -9,6 +9,7 @@ from chappie.model.units import SECOND_NS, At, Ticks
 from chappie.model.view import Level, View
 
 _VIEW_LEVELS = 10
+_PRICE_MAX = 1e12  # beyond any market, and what follows from it is still a number
 
 
 class Market:
@@ -23,6 +24,14 @@ class Market:
     @property
     def instrument(self) -> Instrument | None:
         return None if self.seen is None else self.seen.instrument
+
+    @property
+    def mark(self) -> Ticks | None:
+        """The mark price in whole ticks: the venue's float between two of them."""
+        seen = self.seen
+        if seen is None or seen.mark_price is None or not 0 < seen.mark_price < _PRICE_MAX:
+            return None
+        return Ticks(round(seen.mark_price / float(seen.instrument.tick_size)))
 
     def agrees(self) -> bool:
         """Whether the top of the book shows the prices of the quote."""

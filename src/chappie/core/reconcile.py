@@ -18,6 +18,7 @@ from chappie.core.pacing import Pace
 from chappie.core.requests import ForRead, Requests
 from chappie.model.commands import Keep
 from chappie.model.config import ReconcileConfig
+from chappie.model.enums import Lane
 from chappie.model.faults import Fault
 from chappie.model.records import Opening
 from chappie.model.reports import Filled, FillsRead, Funded, OrdersRead, PositionRead, Read
@@ -29,6 +30,7 @@ _OVERLAP_NS = 60 * SECOND_NS
 # No round begins sooner than this after another; longer with every one in a row that failed or
 # disagreed, up to the usual pause: the request budget is not ours alone to spend.
 _AGAIN_NS = SECOND_NS
+_READS = (Read.ORDERS, Read.FILLS, Read.POSITION)
 
 
 class Round(msgspec.Struct):
@@ -41,6 +43,7 @@ class Round(msgspec.Struct):
     number: int
     began_ns: int
     expected: list[Contracts]
+    unasked: list[Read] = msgspec.field(default_factory=lambda: list(_READS))
     orders: OrdersRead | None = None
     position: PositionRead | None = None
     fills_done: bool = False
@@ -366,14 +369,28 @@ class Reconciler:
         due_ns = max(self._due_ns, self._pace.until_ns)
         if self._once and synced:
             due_ns = 0
-        if self._round is not None or at.now_ns < max(due_ns, self._budget.shut_until_ns):
-            return
-        self._count += 1
-        self._round = current = Round(self._count, at.now_ns, [self._account.expected_qty])
-        self._requests.read(at, Read.ORDERS, self._dialect.read_open_orders(), current.number)
-        self._ask_fills(at, current)
-        self._requests.read(at, Read.POSITION, self._dialect.read_position(), current.number)
-        if self._desk.margin_due:
+        if self._round is None and at.now_ns >= due_ns and self._may_read(at):
+            self._count += 1
+            self._round = Round(self._count, at.now_ns, [self._account.expected_qty])
+        if self._round is not None:
+            self._ask(at, self._round)
+
+    def _may_read(self, at: At) -> bool:
+        return self._budget.is_open(Lane.RECONCILE, at.now_ns)
+
+    def _ask(self, at: At, current: Round) -> None:
+        """Send its reads, all at once where the budget allows it, and one by one where it is low;
+        what is compared with ``began_ns`` is then only older than it need be.
+        """
+        while current.unasked and self._may_read(at):
+            read = current.unasked.pop(0)
+            if read is Read.FILLS:
+                self._ask_fills(at, current)
+            elif read is Read.ORDERS:
+                self._requests.read(at, read, self._dialect.read_open_orders(), current.number)
+            else:
+                self._requests.read(at, read, self._dialect.read_position(), current.number)
+        if not current.unasked and self._desk.margin_due and self._may_read(at):
             self._desk.margin_due = False
             self._requests.read(at, Read.MARGIN, self._dialect.read_margin())
 

@@ -22,6 +22,7 @@ from chappie.model.records import (
     Kept,
     Opening,
     Stopped,
+    Waits,
 )
 from chappie.model.units import At, Contracts
 
@@ -36,6 +37,7 @@ class Recovered(msgspec.Struct):
     overlap of reads covers; None for a folder without a history. ``from_ns`` is the wall time at
     which the ledger begins (an opening or an adjustment), and ``asked`` names the orders that were
     asked for since: an older execution of any other is in the position that it began with.
+    ``waits`` is until when the venue told us to send nothing: the one that ends last.
     """
 
     ledger: Ledger
@@ -43,6 +45,7 @@ class Recovered(msgspec.Struct):
     whole_until_ns: int | None
     from_ns: int
     asked: dict[str, Intent]
+    waits: Waits | None
 
 
 def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) -> Recovered:
@@ -53,6 +56,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
     intents: dict[str, Intent] = {}
     ends: dict[str, Ended] = {}
     from_ns = 0
+    waits: Waits | None = None
     for record in kept:
         match record:
             case Fill():
@@ -69,12 +73,15 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
             case Carried():
                 ledger.go_on_from(record)
                 from_ns = record.from_ns
+                waits = _later(waits, record.waits)
             case Intent():
                 name = record.order.cl_ord_id
                 intents[name] = record
                 ends.pop(name, None)
             case Ended():
                 ends[record.cl_ord_id] = record
+            case Waits():
+                waits = _later(waits, record)
             case Stopped():
                 pass
             case _:
@@ -86,7 +93,14 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
         if order is not None:
             orders.append(order)
             whole_ns = intent.wall_ns if whole_ns is None else min(whole_ns, intent.wall_ns)
-    return Recovered(ledger, orders, whole_ns, from_ns, intents)
+    return Recovered(ledger, orders, whole_ns, from_ns, intents, waits)
+
+
+def _later(one: Waits | None, other: Waits | None) -> Waits | None:
+    """Of two, the one that ends later."""
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda waits: waits.until_wall_ns)
 
 
 def _order(

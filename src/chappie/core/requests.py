@@ -102,7 +102,7 @@ class Requests:
         """
         known = self._under_way.pop(request_id, None)
         if known is not None:
-            self._budget.ended()
+            self._budget.ended(enters=_enters(known[0]))
         return known
 
     def read(
@@ -118,9 +118,16 @@ class Requests:
         request_id = self._next_id
         self._next_id += 1
         self._under_way[request_id] = purpose, at.now_ns
-        self._budget.sent(at.now_ns)
+        self._budget.sent(at.now_ns, enters=_enters(purpose))
         return request_id
 
     def _expires_s(self, sent_wall_ns: int) -> int:
         """The first whole UNIX second at which the request is at least that old."""
         return -(-(sent_wall_ns + self._expires_ns) // SECOND_NS)
+
+
+def _enters(purpose: Purpose) -> bool:
+    """Whether the second layer of the venue's budget counts it; the dead man's switch is not
+    among its routes (protocol section 3).
+    """
+    return isinstance(purpose, ForNew | ForCancel)

@@ -4,7 +4,9 @@ from chappie.model.units import SECOND_NS, At, seconds_ns
 
 
 class Skew:
-    """The last measured offset, venue minus local, in nanoseconds of wall time."""
+    """The offset, venue minus local, in nanoseconds of wall time, as small as what was stated
+    allows.
+    """
 
     def __init__(self, max_skew_s: float) -> None:
         self._max_ns = seconds_ns(max_skew_s)
@@ -17,14 +19,17 @@ class Skew:
     def measured(self, venue_ns: int, at: At, asked_ns: int, whole_seconds: bool = False) -> None:
         """The venue stated its time in an answer to what was asked at ``asked_ns``.
 
-        It was stated somewhere in between, so only what lies outside of that is an offset: a slow
-        answer is no wrong clock. ``whole_seconds``: the time was cut to seconds.
+        It was stated somewhere in between, so it bounds the offset and no more: a slow answer is no
+        wrong clock. ``whole_seconds``: the time was cut to seconds. What was known moves only as
+        far as the bounds demand, so a coarse answer does not undo a fine one, and a clock that
+        drifts is followed.
         """
-        latest = at.wall_ns
-        earliest = at.wall_ns - (at.now_ns - asked_ns)
+        least_ns = venue_ns - at.wall_ns
+        most_ns = venue_ns - (at.wall_ns - (at.now_ns - asked_ns))
         if whole_seconds:
-            earliest -= SECOND_NS
-        self.offset_ns = min(0, venue_ns - earliest) + max(0, venue_ns - latest)
+            most_ns += SECOND_NS
+        known_ns = 0 if self._doubted or self.offset_ns is None else self.offset_ns
+        self.offset_ns = min(max(known_ns, least_ns), most_ns)
         self.was_right = self.was_right or not self.is_too_large
         self._doubted = False
 

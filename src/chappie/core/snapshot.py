@@ -20,6 +20,7 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    ForeignOrder,
     Mode,
     OrderState,
     PositionState,
@@ -31,6 +32,7 @@ from chappie.model.timestamps import ns_iso
 from chappie.model.units import SECOND_NS, At
 
 _TOP_LEVELS = 10
+_FOREIGN_SHOWN = 20
 # Faults of a start that is still going well: the mode is starting, not faulted.
 _OF_START = frozenset(
     {
@@ -62,14 +64,14 @@ def describe(core: Parts, at: At) -> State:
     account, market = core.desk.account, core.market
     reconciled = core.reconciler.ever_clean
     return State(
-        mode=_mode(core),
+        mode=_mode(core, at),
         allow_trade=core.config.bot.allow_trade,
         position_state=account.machine.state.value if account.machine.state else None,
         streams={stream.value: _stream(core, stream, at) for stream in Stream},
         rate_limit=BudgetState(
-            limit=core.budget.limit if core.budget.heard is not None else None,
-            remaining=core.budget.remaining(at.now_ns) if core.budget.heard is not None else None,
-            locked=core.budget.locked,
+            limit=core.budget.limit if core.budget.was_heard else None,
+            remaining=core.budget.remaining(at.now_ns) if core.budget.was_heard else None,
+            locked=core.budget.is_locked(at.now_ns),
         ),
         orders=[_order(core, order) for order in account.blotter.live()],
         position=PositionState(
@@ -85,7 +87,10 @@ def describe(core: Parts, at: At) -> State:
         last_reconcile=ReconcileState(
             at=_iso(core.reconciler.last_wall_ns), clean=core.reconciler.last_was_clean
         ),
-        dead_man=DeadManState(armed_until=_iso(core.desk.switch.fires_wall_ns)),
+        dead_man=DeadManState(
+            armed_until=_iso(core.desk.arming.switch.fires_wall_ns),
+            missed_since=_iso(core.desk.arming.switch.missed_wall_ns),
+        ),
         at=ns_iso(at.wall_ns),
         faults=[
             FaultState(
@@ -106,15 +111,18 @@ def describe(core: Parts, at: At) -> State:
         venue=core.config.venue.kind,
         symbol=core.config.venue.symbol,
         would_be_orders=core.trading.would_be_orders,
+        foreign_orders=[
+            ForeignOrder(order_id, cl_ord_id)
+            for order_id, cl_ord_id in list(account.foreign.items())[-_FOREIGN_SHOWN:]
+        ],
     )
 
 
-def _mode(core: Parts) -> Mode:
+def _mode(core: Parts, at: At) -> Mode:
     """The first of the contract's list that applies."""
-    active = [fault.fault for fault in core.faults.all()]
-    posture = max(
-        (FAULTS[f].posture for f in active if f is not Fault.BUDGET_LOW), default=Posture.ACTIVE
-    )
+    # A low budget has a mode of its own.
+    active = [one.fault for one in core.faults.all() if one.fault is not Fault.BUDGET_LOW]
+    posture = max((FAULTS[fault].posture for fault in active), default=Posture.ACTIVE)
     if Fault.HALT_LATCHED in active:
         return Mode.HALTED
     if core.stopping is not None:
@@ -124,7 +132,7 @@ def _mode(core: Parts) -> Mode:
         return Mode.STARTING if starting and _OF_START.issuperset(active) else Mode.FAULTED
     if not core.reconciler.ever_clean:
         return Mode.STARTING
-    if core.budget.locked:
+    if core.budget.is_locked(at.now_ns):
         return Mode.LOCKED
     if posture is Posture.REDUCE_ONLY:
         return Mode.REDUCING

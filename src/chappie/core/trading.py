@@ -20,7 +20,7 @@ from chappie.core.reconcile import Reconciler
 from chappie.core.requests import Requests
 from chappie.model.commands import AskPolicy
 from chappie.model.config import Config
-from chappie.model.enums import Side
+from chappie.model.enums import Lane, Side
 from chappie.model.faults import Fault
 from chappie.model.instrument import Instrument
 from chappie.model.orders import NewOrder
@@ -160,7 +160,7 @@ class Trading:
                 decision.outcome = f"cancel {step.cl_ord_id}: {step.why}"
                 self._desk.cancel(at, [order], step.why)
             case Place():
-                if self._desk.pause.is_due(at.now_ns):
+                if self._desk.pause.is_due(at.now_ns) and not self._budget.paces(at.now_ns):
                     self._place(at, decision, step.wanted, instrument)
             case _:
                 assert_never(step)
@@ -192,7 +192,7 @@ class Trading:
         return Circumstances(
             instrument=instrument,
             posture=self._faults.posture,
-            locked=self._budget.is_shut(at.now_ns),
+            locked=not self._budget.is_open(Lane.OPEN, at.now_ns),
             qty=account.expected_qty,
             live_buy=account.working(Side.BUY),
             live_sell=account.working(Side.SELL),
@@ -201,14 +201,18 @@ class Trading:
             order_qty=bot.order_qty,
             max_position=bot.max_position,
             # Observe-only never arms the switch: there is nothing that it would guard.
-            switch_holds=self._desk.switch.holds(fence_ns) or not bot.allow_trade,
+            switch_holds=self._desk.arming.switch.holds(fence_ns) or not bot.allow_trade,
             allow_trade=bot.allow_trade,
+            mark=self._market.mark,
+            best_bid=self._market.book.best_bid,
+            best_ask=self._market.book.best_ask,
+            collar_ppm=round(self._config.orders.price_collar_pct * 10_000),
         )
 
     def _denied(self, at: At, decision: Decision, denial: Denial, words: str) -> None:
         if denial is Denial.DEAD_MAN_UNARMED:
             decision.outcome = f"{words}: first the dead man's switch"
-            self._desk.arm(at)
+            self._desk.arming.arm(at)
             return
         decision.outcome = f"would {words}: {denial.value}"
         # Prices move with every look; the same wish is told once, not per tick.

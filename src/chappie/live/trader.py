@@ -70,6 +70,8 @@ class CoreLike(Protocol):
 
     def snapshot(self, at: At) -> State: ...
 
+    def rest(self, at: At) -> tuple[int, bool]: ...
+
 
 class StreamsLike(Protocol):
     def open(self, conn: int, within_ns: int) -> None: ...
@@ -326,8 +328,12 @@ class Trader:
         """Proof to the guardian that decisions turn, with what we know now."""
         self._beat_ns = at.now_ns
         self.last_state = self._core.snapshot(at)
+        self._tell(at, self.last_state)
+
+    def _tell(self, at: At, state: State) -> None:
         if self._link is not None:
-            self._link.beat(Beat(self._epoch, self.last_state))
+            until_ns, banned = self._core.rest(at)
+            self._link.beat(Beat(self._epoch, state, until_ns, banned))
 
     # --- the end
 
@@ -341,6 +347,8 @@ class Trader:
         at = self._clock()
         try:
             self.last_state = self._core.snapshot(at)
+            # The guardian's own requests go on from here: a ban is told before we are gone.
+            self._tell(at, self.last_state)
         # A core that broke may break again; the state of the last beat then has to do.
         except Exception as error:  # noqa: BLE001
             with contextlib.suppress(Exception):

@@ -57,6 +57,7 @@ class OrdersConfig(_Section, frozen=True, forbid_unknown_fields=True):
     expires_after_s: float = 2.0
     resolve_within_s: float = 15.0
     send_deadline_s: float = 1.0
+    price_collar_pct: float = 5.0
 
 
 class FeedConfig(_Section, frozen=True, forbid_unknown_fields=True):
@@ -252,6 +253,11 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             c.orders.resolve_within_s > c.orders.ack_timeout_s,
             f"{c.orders.resolve_within_s} must exceed orders.ack_timeout_s = "
             f"{c.orders.ack_timeout_s}",
+        ),
+        (
+            "orders.price_collar_pct",
+            0 < c.orders.price_collar_pct <= 100,
+            f"{c.orders.price_collar_pct} is not a percentage above 0, at most 100",
         ),
         (
             "feed.fault_after_s",

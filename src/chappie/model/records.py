@@ -94,11 +94,22 @@ class FundingPaid(_Kept, frozen=True, gc=False):
     venue_ns: int
 
 
+class Waits(_Kept, frozen=True, gc=False):
+    """The venue told us at ``wall_ns`` to send nothing until a moment: a long retry-after, or a
+    ban. It binds the next process too.
+    """
+
+    wall_ns: int
+    until_wall_ns: int
+    banned: bool
+
+
 class Carried(_Kept, frozen=True, gc=False):
     """What the first ``records`` records of an earlier kept log, put aside as ``file``, add up to.
 
     Stands first in a log, in the place of records of which a start needs no more than their sum.
-    ``from_ns`` is the wall time at which their ledger begins: an opening or an adjustment.
+    ``from_ns`` is the wall time at which their ledger begins: an opening or an adjustment;
+    ``waits`` is the one that ends last.
     """
 
     file: str
@@ -113,6 +124,7 @@ class Carried(_Kept, frozen=True, gc=False):
     opened: bool
     entry_known: bool
     from_ns: int
+    waits: Waits | None = None
 
 
 class Stopped(_Kept, frozen=True, gc=False):
@@ -121,4 +133,6 @@ class Stopped(_Kept, frozen=True, gc=False):
     detail: str
 
 
-Kept: TypeAlias = Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Stopped
+Kept: TypeAlias = (
+    Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Stopped | Waits
+)

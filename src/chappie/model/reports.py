@@ -267,12 +267,14 @@ class NotAccepted(_Report, frozen=True, gc=False):
 class KeyRefused(_Report, frozen=True, gc=False):
     """The venue will not talk to this key: invalid, disabled, not permitted, or we are banned.
 
-    ``banned``: it is the address that is refused, and every further request makes that longer.
+    ``banned``: it is the address that is refused, and every further request makes that longer;
+    ``retry_after_s`` for how long, where the venue says so.
     """
 
     status: int
     detail: str
     banned: bool = False
+    retry_after_s: float | None = None
 
 
 class RequestExpired(_Report, frozen=True, gc=False):
@@ -296,12 +298,16 @@ class Unknown(_Report, frozen=True, gc=False):
 
 
 class BudgetSeen(_Report, frozen=True, gc=False):
-    """The venue's request budget after an answer; None where a header was missing."""
+    """The venue's request budget after an answer; None where a header was missing.
+
+    ``limit_1s`` and ``remaining_1s`` are of the second layer, of requests that enter orders.
+    """
 
     limit: int | None
     remaining: int | None
     reset_s: int | None
     remaining_1s: int | None
+    limit_1s: int | None = None
 
 
 Report: TypeAlias = (

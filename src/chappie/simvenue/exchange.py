@@ -198,15 +198,19 @@ class Exchange:
         self._publish()
         return [self._row(owner.orders[order_id]) for order_id in chosen]
 
-    def cancel_all_after(self, at_ns: int, account: int, timeout_ms: int) -> Row:
-        """The dead man's switch: each call replaces the timer, 0 disarms it (section 5)."""
+    def cancel_all_after(self, at_ns: int, account: int, timeout_ms: int, skew_ns: int = 0) -> Row:
+        """The dead man's switch: each call replaces the timer, 0 disarms it (section 5).
+
+        Both times are stated by the venue's clock, which may be ``skew_ns`` wrong.
+        """
         owner = self._begin(at_ns, account)
         if timeout_ms < 0:
             raise Refusal(400, "Invalid timeout", "ValidationError")
         owner.cancel_at_ns = at_ns + timeout_ms * 1_000_000 if timeout_ms else None
         self._dirty_accounts[account] = None
-        until: str | int = 0 if owner.cancel_at_ns is None else stamp(owner.cancel_at_ns)
-        return {"now": stamp(at_ns), "cancelTime": until}
+        fires_ns = owner.cancel_at_ns
+        until: str | int = 0 if fires_ns is None else stamp(fires_ns + skew_ns)
+        return {"now": stamp(at_ns + skew_ns), "cancelTime": until}
 
     def _begin(self, at_ns: int, account: int, symbol: str | None = None) -> Account:
         self.advance(at_ns)

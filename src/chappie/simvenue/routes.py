@@ -37,6 +37,8 @@ class Call(msgspec.Struct, frozen=True):
     keys: tuple[Key, ...]
     instruments: list[Row]
     """The instrument rows as the venue shows them now."""
+    skew_ns: int = 0
+    """How far the venue's clock is wrong."""
 
     @property
     def account(self) -> int:
@@ -114,7 +116,7 @@ def _cancel_all_after(call: Call) -> Json:
     timeout = call.args.integer("timeout")
     if timeout is None or timeout < 0:
         raise BadArgument("Invalid timeout")
-    return call.exchange.cancel_all_after(call.at_ns, call.account, timeout)
+    return call.exchange.cancel_all_after(call.at_ns, call.account, timeout, call.skew_ns)
 
 
 def _close_position(call: Call) -> Json:

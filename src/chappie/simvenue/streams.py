@@ -195,7 +195,7 @@ class Streams:
             return
         try:
             row = self._exchange.cancel_all_after(
-                self._timeline.now_ns, session.key.account, timeout
+                self._timeline.now_ns, session.key.account, timeout, self._timeline.skew_ns
             )
         except Refusal as refusal:
             self._error(session, refusal.status, refusal.message, request)

@@ -263,7 +263,13 @@ class Venue:
     def _execute(self, visit: _Visit, route: Route, args: Args) -> None:
         keys = tuple(self.keys.values())
         call = Call(
-            self.timeline.now_ns, self.exchange, args, visit.key, keys, self.exchange.instruments()
+            self.timeline.now_ns,
+            self.exchange,
+            args,
+            visit.key,
+            keys,
+            self.exchange.instruments(),
+            self.timeline.skew_ns,
         )
         visit.entry.executed = True
         status, value = 200, None

@@ -84,6 +84,12 @@ class Dialect(Protocol):
         """What an answer says; ``read`` None for orders, cancels and the switch. Never raises."""
         ...
 
+    def stated_time(self, answer: Answered) -> int | None:
+        """The venue's time when it answered, UNIX nanoseconds cut to whole seconds; None where the
+        answer does not say.
+        """
+        ...
+
     def upgrade_refused(self, status: int, detail: str) -> Outcome:
         """What a refused websocket upgrade proves; ``status`` 0: nobody answered."""
         ...

@@ -28,7 +28,7 @@ from chappie.model.reports import (
     SwitchArmed,
     Unknown,
 )
-from chappie.model.timestamps import iso_ns, ns_iso
+from chappie.model.timestamps import http_date_ns, iso_ns, ns_iso
 from chappie.model.units import Contracts, Minor
 from chappie.venues.bitmex.columns import (
     RowRefusedError,
@@ -176,6 +176,10 @@ class BitmexDialect:
         except _ShapeError as error:
             return Unknown(200, str(error)), budget
 
+    def stated_time(self, answer: Answered) -> int | None:
+        """The Date header, UNIX nanoseconds: the venue's clock, cut to whole seconds."""
+        return http_date_ns(answer.headers.get("date", ""))
+
     def upgrade_refused(self, status: int, detail: str) -> Outcome:
         """What a refused websocket login proves; 0 is no answer at all."""
         return refusal(status, {}, detail.encode()) if status else Unknown(0, detail)
@@ -291,6 +295,7 @@ def _budget(headers: dict[str, str]) -> BudgetSeen:
         remaining=_whole(headers.get("x-ratelimit-remaining")),
         reset_s=_whole(headers.get("x-ratelimit-reset")),
         remaining_1s=_whole(headers.get("x-ratelimit-remaining-1s")),
+        limit_1s=_whole(headers.get("x-ratelimit-limit-1s")),
     )
 
 

@@ -20,6 +20,7 @@ from chappie.model.reports import (
 from chappie.model.units import SECOND_NS
 
 OVERLOADED = "The system is currently overloaded. Please try again later."
+_BANNED = "banned: a page, no envelope"
 _TEXT_CHARS = 400
 _EXPIRED = re.compile(r"This request has expired\b.*?(?:Current time: (\d{1,12}))?$", re.DOTALL)
 _DUPLICATE = "Duplicate clOrdID"
@@ -74,7 +75,8 @@ def refusal(status: int, headers: dict[str, str], body: bytes) -> Outcome:
     if status == 403:
         # Without an envelope it is the load balancer's page: this address is banned for an hour.
         banned = text is None
-        return KeyRefused(status, "banned: a page, no envelope" if banned else words, banned)
+        wait_s = _seconds(headers.get("retry-after"))
+        return KeyRefused(status, _BANNED if banned else words, banned, wait_s if banned else None)
     if status == 404 and text is not None:
         return Rejected(status, text)
     if status == 429:
