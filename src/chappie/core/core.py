@@ -131,7 +131,8 @@ class Core:
 
     def step(self, at: At, event: Event) -> Sequence[Command]:
         """Take one event at its moment; the commands, in the order to perform them."""
-        if self._started and at.now_ns > self._next_check_ns + _GAP_NS:
+        late = self._started and at.now_ns > self._next_check_ns + _GAP_NS
+        if late:
             self._woke(at)
         if type(event) is FrameReceived:
             said = self.streams.receive(at, event.conn, event.payload)
@@ -150,7 +151,8 @@ class Core:
         if self._started and not self._stopped:
             self._judge(at)
             self._repair(at)
-            self._trade(at)
+            if not late:
+                self._trade(at)
         return self.outbox.take()
 
     def next_deadline(self) -> int | None:
@@ -164,11 +166,14 @@ class Core:
     # --- our own clocks
 
     def _woke(self, at: At) -> None:
-        """No step for long: the machine slept or the loop hung. What waited in the socket since
-        then is old, so silence is judged before any of it counts as news.
+        """No step for long: the machine slept, the loop hung, or the policy took its time. What
+        waited in the socket since then is old, so silence is judged before any of it counts as
+        news; and what was decided before it was read is of a market that is gone (control F9).
         """
         late_s = (at.now_ns - self._next_check_ns) / SECOND_NS
         self.outbox.log("warning", "woke_late", seconds=round(late_s, 3))
+        self.streams.lag.stepped_late(at.now_ns)
+        self.trading.forget()
         self.streams.judge(at)
 
     def _compare_clocks(self, at: At) -> None:
