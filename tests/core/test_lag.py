@@ -137,7 +137,9 @@ def test_a_lagging_feed_that_falls_quiet_is_asked_for_its_quote_and_believed() -
 
 
 @pytest.mark.parametrize(("takes_s", "orders"), [(0.5, 1), (3.0, 0)])
-def test_an_answer_that_took_long_is_about_a_market_that_is_gone(takes_s: float, orders: int) -> None:
+def test_an_answer_that_took_long_is_about_a_market_that_is_gone(
+    takes_s: float, orders: int
+) -> None:
     """A slow policy: what came meanwhile is not read yet when it answers."""
     rig = trusting()
     rig.target = 100
