@@ -3,11 +3,15 @@
 import pytest
 
 from chappie.core.lag import Lag
+from chappie.model.commands import SendOrder
+from chappie.model.events import FrameReceived
 from chappie.model.reports import QuoteSeen
 from chappie.model.timestamps import ns_iso
 from chappie.model.units import SECOND_NS, Contracts, Ticks
+from chappie.model.view import View
 from tests.core.parts import WALL_NS, config
 from tests.core.rig import BID, Rig
+from tests.core.world import World, trading
 
 LAGS = "feed_lags:quote"
 
@@ -136,17 +140,34 @@ def test_a_lagging_feed_that_falls_quiet_is_asked_for_its_quote_and_believed() -
     assert rig.faults == []
 
 
-@pytest.mark.parametrize(("takes_s", "orders"), [(0.5, 1), (3.0, 0)])
-def test_an_answer_that_took_long_is_about_a_market_that_is_gone(
-    takes_s: float, orders: int
-) -> None:
-    """A slow policy: what came meanwhile is not read yet when it answers."""
-    rig = trusting()
-    rig.target = 100
-    rig.policy_takes_s = takes_s
-    rig.wait(4, rig.quote)
-    assert rig.core.trading.asked >= 2
-    assert len(rig.orders_sent) == orders
+class Slow:
+    """A policy that now and then thinks for long, and then changes its mind."""
+
+    period_s = 1.0
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.asked = self.target = 0
+
+    def decide(self, view: View) -> int:
+        self.asked += 1
+        if self.world is not None and self.asked % 7 == 0:
+            self.world.now_ns += 3 * SECOND_NS
+            self.target = 100 - self.target
+        return self.target
+
+
+def test_what_came_while_the_policy_thought_is_read_before_an_order() -> None:
+    policy = Slow()
+    world = World(trading(), policy=policy)
+    policy.world = world
+    world.run(120)
+    frames_ns = [at.now_ns for at, event in world.bot.journal if type(event) is FrameReceived]
+    orders_ns = [at_ns for at_ns, done in world.bot.done if isinstance(done, SendOrder)]
+    assert len(world.bot.said("woke_late")) > 5
+    assert len(orders_ns) > 5
+    for order_ns in orders_ns:
+        assert any(order_ns - 2 * SECOND_NS < frame_ns <= order_ns for frame_ns in frames_ns)
 
 
 def test_steps_that_come_late_again_and_again_take_no_decision() -> None:

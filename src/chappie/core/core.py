@@ -151,6 +151,7 @@ class Core:
         if self._started and not self._stopped:
             self._judge(at)
             self._repair(at)
+            # What came meanwhile lies in the socket: nothing is sent before it is read.
             if not late:
                 self._trade(at)
         return self.outbox.take()
@@ -168,12 +169,11 @@ class Core:
     def _woke(self, at: At) -> None:
         """No step for long: the machine slept, the loop hung, or the policy took its time. What
         waited in the socket since then is old, so silence is judged before any of it counts as
-        news; and what was decided before it was read is of a market that is gone (control F9).
+        news.
         """
         late_s = (at.now_ns - self._next_check_ns) / SECOND_NS
         self.outbox.log("warning", "woke_late", seconds=round(late_s, 3))
         self.streams.lag.stepped_late(at.now_ns)
-        self.trading.forget()
         self.streams.judge(at)
 
     def _compare_clocks(self, at: At) -> None:

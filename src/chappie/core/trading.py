@@ -103,11 +103,6 @@ class Trading:
         self.decision = None
         self._faults.raise_(Fault.POLICY_FAILED, at, detail)
 
-    def forget(self) -> None:
-        """What was asked and answered so far is of an old market."""
-        self._awaited = None
-        self.decision = None
-
     # --- trade
 
     def trade(self, at: At) -> None:
