@@ -71,6 +71,7 @@ class Rig:
         self.core = Core(config, BitmexDialect("XBTUSD"))
         self.now_ns = SECOND_NS
         self.policy_raises = False
+        self.policy_takes_s = 0.0
         self.target = 0
         self.orders: list[dict[str, Any]] = []
         self.fills: list[dict[str, Any]] = []
@@ -123,6 +124,7 @@ class Rig:
             case OpenStream():
                 self.conn = command.conn
             case AskPolicy():
+                self.now_ns += round(self.policy_takes_s * SECOND_NS)
                 if self.policy_raises:
                     self.deliver(PolicyFailed(command.decision, "ValueError: no idea"))
                 else:

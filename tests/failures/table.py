@@ -111,11 +111,12 @@ FAILURES: tuple[Reported, ...] = (
     Reported(
         8,
         "A client that is too slow for the book hears of its own orders minutes late",
-        "What REST shows counts before what a late stream says. That nothing is decided on an old "
-        "market is not so yet: the second test is expected to fail",
+        "What REST shows counts before what a late stream says; nothing is decided on a quote that "
+        "was older than `feed.max_lag_s` when it was handled, and lag that lasts is a stop",
         (
             _HERE + "test_what_a_late_feed_says_of_our_orders_is_overtaken_by_rest",
             _HERE + "test_nothing_is_decided_on_a_market_that_is_sixteen_seconds_old",
+            _HERE + "test_a_feed_that_falls_behind_and_stays_there_stops_and_says_so",
         ),
     ),
     Reported(

@@ -80,12 +80,11 @@ def test_an_idle_connection_is_spoken_on_long_before_the_venue_hangs_up() -> Non
     assert world.bot.said("stream_lost") == []
 
 
-def falling_behind() -> World:
+def falling_behind(world: World) -> None:
     """A feed whose every message comes later than the one before, until it is 16 s behind.
 
     It is never silent, and its messages keep their order.
     """
-    world = World(trading(), policy=cycle(period_s=2.0))
     world.run(20)
     for step in range(1, 33):
         world.clear()
@@ -96,7 +95,10 @@ def falling_behind() -> World:
 
 def test_what_a_late_feed_says_of_our_orders_is_overtaken_by_rest() -> None:
     """Failure 8: minutes late, order updates made bots act on orders that were long over."""
-    world = falling_behind()
+    # The limit on age and the stop are not what is looked at here.
+    slack = {"max_lag_s": 1000.0}
+    world = World(trading(feed=slack), policy=cycle(period_s=2.0))
+    falling_behind(world)
     assert world.run(60, lambda: trades(world) > booked(world))
     fills = trades(world)
     # reconcile.every_s, the grace, and a request: sooner than the stream.
@@ -112,13 +114,32 @@ def test_what_a_late_feed_says_of_our_orders_is_overtaken_by_rest() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.xfail(strict=True, reason="no limit on the age of a message when it is handled")
 def test_nothing_is_decided_on_a_market_that_is_sixteen_seconds_old() -> None:
     """Failure 8 and control F9: quotes and book are behind, agree with each other, and advance."""
-    world = falling_behind()
+    world = World(trading(feed={"fault_after_s": 300.0}), policy=cycle(period_s=2.0))
+    falling_behind(world)
+    assert world.bot.faults == ["feed_lags:quote"]
+    assert world.working == []
     sent = orders_sent(world)
     world.run(30)
     assert orders_sent(world) == sent
+    world.clear()
+    world.run(60)
+    assert world.bot.faults == []
+    assert orders_sent(world) > sent
+
+
+def test_a_feed_that_falls_behind_and_stays_there_stops_and_says_so() -> None:
+    """Control F9: lag that lasts for feed.fault_after_s is `feed_stale`."""
+    world = World(trading(), policy=cycle(period_s=2.0))
+    falling_behind(world)
+    stop = world.run_to_stop(30)
+    assert stop.reason == "feed_stale"
+    assert "old when it was handled" in stop.detail
+    (told,) = world.bot.said("fault", fault="feed_lags")
+    begun_s = next(ns for ns, done in world.bot.done if done is told) / SECOND_NS
+    assert world.bot.stopped_s + 1 >= begun_s + 20
+    assert world.bot.stopped_s <= begun_s + 22
 
 
 class Thin(Calm):

@@ -19,6 +19,7 @@ from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults
 from chappie.core.feed import Feed
 from chappie.core.gate import Circumstances
+from chappie.core.lag import Lag
 from chappie.core.ledger import Ledger
 from chappie.core.orders import Order, absent, refused, told
 from chappie.core.outbox import Outbox
@@ -197,6 +198,10 @@ def switch_trusted_unproven(patch: Patch) -> None:
 
 def silence_unnoticed(patch: Patch) -> None:
     patch(Feed, "market_is_stale", lambda self, now_ns: False)
+
+
+def lag_unnoticed(patch: Patch) -> None:
+    patch(Lag, "age_ns", lambda self, quote, handled_wall_ns, offset_ns, now_ns: None)
 
 
 def names_without_epoch(patch: Patch) -> None:

@@ -176,6 +176,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "post_only",
     ),
     Sabotage(
+        "lag_unnoticed",
+        "a market that falls behind is traded on",
+        breaks.lag_unnoticed,
+        ("market_young",),
+        ("feed_lags",),
+    ),
+    Sabotage(
         "names_without_epoch",
         "every run names its orders alike",
         breaks.names_without_epoch,

@@ -132,7 +132,8 @@ class Core:
 
     def step(self, at: At, event: Event) -> Sequence[Command]:
         """Take one event at its moment; the commands, in the order to perform them."""
-        if self._started and at.now_ns > self._next_check_ns + _GAP_NS:
+        late = self._started and at.now_ns > self._next_check_ns + _GAP_NS
+        if late:
             self._woke(at)
         if type(event) is FrameReceived:
             said = self.streams.receive(at, event.conn, event.payload)
@@ -151,7 +152,9 @@ class Core:
         if self._started and not self._stopped:
             self._judge(at)
             self._repair(at)
-            self._trade(at)
+            # What came meanwhile lies in the socket: nothing is sent before it is read.
+            if not late:
+                self._trade(at)
         return self.outbox.take()
 
     def next_deadline(self) -> int | None:
@@ -170,11 +173,13 @@ class Core:
     # --- our own clocks
 
     def _woke(self, at: At) -> None:
-        """No step for long: the machine slept or the loop hung. What waited in the socket since
-        then is old, so silence is judged before any of it counts as news.
+        """No step for long: the machine slept, the loop hung, or the policy took its time. What
+        waited in the socket since then is old, so silence is judged before any of it counts as
+        news.
         """
         late_s = (at.now_ns - self._next_check_ns) / SECOND_NS
         self.outbox.log("warning", "woke_late", seconds=round(late_s, 3))
+        self.streams.lag.stepped_late(at.now_ns)
         self.streams.judge(at)
 
     def _compare_clocks(self, at: At) -> None:

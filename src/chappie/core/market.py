@@ -19,6 +19,8 @@ class Market:
         self.seen: InstrumentSeen | None = None
         self.book = Book()
         self.quote: QuoteSeen | None = None
+        # Our wall time when it was handled.
+        self.quote_wall_ns = 0
         self.trade: TradeSeen | None = None
 
     @property

@@ -9,6 +9,7 @@ from typing import assert_never
 from chappie.core.connection import CONNECT_WITHIN_NS, Connection
 from chappie.core.faults import ActiveFaults
 from chappie.core.feed import MARKET, Feed
+from chappie.core.lag import Lag
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
@@ -50,6 +51,8 @@ _RESUBSCRIBE_NS = 10 * SECOND_NS
 _WIRE_CALM_NS = 10 * SECOND_NS
 # A venue closes a socket on which its client was silent (protocol section 6: after 180 s).
 _PING_EVERY_NS = 15 * SECOND_NS
+# A feed that lagged and then showed no quote for so long is asked for one.
+_LAG_UNKNOWN_NS = 5 * SECOND_NS
 
 
 class Streams:
@@ -66,6 +69,7 @@ class Streams:
         skew: Skew,
     ) -> None:
         self.feed = Feed(config.feed, config.reconcile.grace_s)
+        self.lag = Lag(config.feed.max_lag_s, config.clock.max_skew_s)
         self.connection = Connection()
         self._dialect = dialect
         self._outbox = outbox
@@ -76,6 +80,7 @@ class Streams:
         self._session: Session | None = None
         self._began_ns = 0
         self._asking = {stream: Pace(_RESUBSCRIBE_NS) for stream in Stream}
+        self._quote_asked_ns = 0
         self._wire_refused_ns: int | None = None
         self._pinged_ns = 0
         # Whether this connection was ever synced as a whole.
@@ -111,6 +116,7 @@ class Streams:
                 self.feed.advanced(report.stream, now_ns)  # type: ignore[union-attr, arg-type]
             elif kind is QuoteSeen:
                 self._market.quote = report  # type: ignore[assignment]
+                self._market.quote_wall_ns = at.wall_ns
                 if self._market.agrees():
                     self.feed.agreed(now_ns)
             elif kind is TradeSeen:
@@ -135,6 +141,8 @@ class Streams:
                 self._first_image(report.stream)
                 self._early_told.pop(report.stream, None)
                 self._faults.clear(Fault.STREAM_UNSYNCED, report.stream.value)
+                if report.stream is Stream.QUOTE:
+                    self._quote_imaged(at)
             case EarlyDropped():
                 self._early_dropped(report.stream)
             case Inconsistent():
@@ -154,6 +162,12 @@ class Streams:
             case _:
                 assert_never(report)
         return True
+
+    def _quote_imaged(self, at: At) -> None:
+        """Its quote may be of any age, but the image is no older than the question for it."""
+        self.lag.imaged(self._market.quote)
+        if at.now_ns - self._quote_asked_ns <= self.lag.over_ns:
+            self._faults.clear(Fault.FEED_LAGS, Stream.QUOTE.value)
 
     def _first_image(self, stream: Stream) -> None:
         """The subscription was answered: a stream that goes wrong now is asked for at once."""
@@ -206,6 +220,7 @@ class Streams:
             self._skew.measured(report.venue_ns, at, self.connection.began_ns)
         for pace in self._asking.values():
             pace.failed(at.now_ns)
+        self._quote_asked_ns = at.now_ns
         for frame in self._session.subscriptions():
             self._outbox.put(SendFrame(self.connection.conn, frame))
 
@@ -259,6 +274,8 @@ class Streams:
         if self._session is None or not (self.connection.welcomed and pace.is_due(at.now_ns)):
             return
         pace.failed(at.now_ns)
+        if stream is Stream.QUOTE:
+            self._quote_asked_ns = at.now_ns
         self._outbox.log("warning", "resubscribing", stream=stream.value)
         for frame in self._session.resubscribe(stream):
             self._outbox.put(SendFrame(self.connection.conn, frame))
@@ -303,6 +320,7 @@ class Streams:
             self._soft_stop(at)
         elif self._market_moves_again():
             faults.clear(Fault.MARKET_STALE)
+        self._judge_lag(at)
         if self._market.agrees():
             feed.agreed(now_ns)
         elif feed.disagrees(now_ns):
@@ -320,6 +338,29 @@ class Streams:
         if refused_ns is not None and now_ns - refused_ns > _WIRE_CALM_NS:
             self._wire_refused_ns = None
             faults.clear(Fault.WIRE_REFUSED)
+
+    def _judge_lag(self, at: At) -> None:
+        """A market that we handle late is not the market (control F9)."""
+        lag, faults, quote = self.lag, self._faults, self._market.quote
+        # Without a sure clock no age is known; that is a fault, or a reconnect, of its own.
+        if quote is not None and self._skew.is_sure:
+            offset_ns = self._skew.offset_ns or 0
+            age_ns = lag.age_ns(quote, self._market.quote_wall_ns, offset_ns, at.now_ns)
+            if age_ns is not None and age_ns > lag.limit_ns:
+                words = f"a quote was {age_ns / SECOND_NS:.2f} s old when it was handled"
+                faults.raise_(Fault.FEED_LAGS, at, words, Stream.QUOTE.value)
+            elif age_ns is not None and age_ns <= lag.over_ns:
+                faults.clear(Fault.FEED_LAGS, Stream.QUOTE.value)
+        if (
+            faults.has(Fault.FEED_LAGS, Stream.QUOTE.value)
+            and at.now_ns - lag.known_ns > _LAG_UNKNOWN_NS
+            and self.feed.synced(Stream.QUOTE)
+        ):
+            self._unsync(at, Stream.QUOTE, "it lagged, and no quote came since")
+        if lag.steps_lag(at.now_ns):
+            faults.raise_(Fault.FEED_LAGS, at, "steps come late again and again", "loop")
+        else:
+            faults.clear(Fault.FEED_LAGS, "loop")
 
     def _keep_alive(self, at: At, conn: int) -> None:
         """Be heard now and then; whether the venue lives is judged by what it sends unasked."""

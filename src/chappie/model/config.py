@@ -65,6 +65,8 @@ class FeedConfig(_Section, frozen=True, forbid_unknown_fields=True):
     soft_stop_after_s: float = 5.0
     fault_after_s: float = 20.0
     sync_fault_after_s: float = 150.0
+    # A quote older than this when it is handled; never below twice clock.max_skew_s.
+    max_lag_s: float = 2.0
 
 
 class ClockConfig(_Section, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +146,7 @@ _POSITIVE_SECONDS = (
     ("feed", "soft_stop_after_s"),
     ("feed", "fault_after_s"),
     ("feed", "sync_fault_after_s"),
+    ("feed", "max_lag_s"),
     ("clock", "max_skew_s"),
     ("reconcile", "every_s"),
     ("reconcile", "grace_s"),

@@ -78,6 +78,7 @@ class Fault(Enum):
     STREAM_DOWN = "stream_down"
     STREAM_UNSYNCED = "stream_unsynced"
     MARKET_STALE = "market_stale"
+    FEED_LAGS = "feed_lags"
     FEED_FLAPS = "feed_flaps"
     WIRE_REFUSED = "wire_refused"
     INSTRUMENT_UNKNOWN = "instrument_unknown"
@@ -158,6 +159,12 @@ FAULTS: dict[Fault, FaultRow] = {
     Fault.MARKET_STALE: FaultRow(
         Posture.CANCEL_ONLY,
         "an increment of quote or book",
+        After.FEED_FAULT,
+        StopReason.FEED_STALE,
+    ),
+    Fault.FEED_LAGS: FaultRow(
+        Posture.CANCEL_ONLY,
+        "a quote that was young when it was handled, and steps that come in time",
         After.FEED_FAULT,
         StopReason.FEED_STALE,
     ),

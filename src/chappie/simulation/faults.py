@@ -124,6 +124,14 @@ def _venue(
     return strike
 
 
+def _falling_behind(night: "Night", chance: Random) -> None:
+    """The delay grows in steps and shrinks again; no frame overtakes another."""
+    step_ms, every_ms = _ms(chance, 50, 900), _ms(chance, 250, 3_000)
+    for count, size in enumerate((*range(1, 11), *range(9, 0, -1))):
+        after_ns = count * every_ms * MILLISECOND_NS
+        night.arm_fault_later(after_ns, "delay", ms=size * step_ms, for_ms=every_ms)
+
+
 def _cut(night: "Night", chance: Random) -> None:
     if night.venue.streams.sessions:
         night.fired()
@@ -305,6 +313,13 @@ KINDS: tuple[FaultKind, ...] = (
         "frames leave up to 4 s late, in order",
         "after 1 to 15 s",
         _venue("delay", 1_000, 15_000, delay_ms=(50, 4_000)),
+    ),
+    FaultKind(
+        "feed_lags",
+        "every frame leaves later than the one before, up to 9 s late; then they catch up",
+        "after 5 to 60 s",
+        _falling_behind,
+        0.5,
     ),
     FaultKind(
         "image_withheld",

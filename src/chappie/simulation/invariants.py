@@ -16,6 +16,7 @@ from chappie.model.enums import Side
 from chappie.model.events import Answered, Event, FrameReceived, Unanswered
 from chappie.model.faults import StopReason
 from chappie.model.records import Fill, FundingPaid, Intent
+from chappie.model.timestamps import iso_ns
 from chappie.model.units import SECOND_NS, At, seconds_ns
 from chappie.simulation.hand import ACCOUNT, PREFIX
 from chappie.simulation.process import End, Process
@@ -37,6 +38,7 @@ INVARIANTS: dict[str, str] = {
     "reconciled_first": "no order is sent before this process read orders, fills and position",
     "switch_armed": "no order is sent unless the switch at the venue outlasts its expiry",
     "market_fresh": "no order is sent on a market that was silent for longer than the soft stop",
+    "market_young": "no order is sent on a quote that was long out of date when it was handled",
     "position_limit": "no order is sent that could take our position past `max_position`",
     "position_true": "no order is sent long after somebody else moved the position",
     "fills_in_time": "no order is sent while a fill older than promise 5 allows is not booked",
@@ -60,6 +62,7 @@ BUGS = (StopReason.INVARIANT_VIOLATED, StopReason.INTERNAL_ERROR)
 _DEFINITE = (400, 401, 403, 404, 429)
 _OVERLOADED = b"The system is currently overloaded. Please try again later."
 _MARKET = (b'{"table":"quote"', b'{"table":"orderBookL2"')
+_QUOTE = b'{"table":"quote"'
 _READS = ("/order?", "/execution", "/position")
 _BOOKED_KINDS = ("Trade", "Liquidation", "Bankruptcy", "Settlement")
 
@@ -158,6 +161,8 @@ class Witness(Watch):
         self._seen_reads: dict[str, None] = {}
         self._epoch = 0
         self._market_ns = 0
+        # The newest quote, and when it was handled.
+        self._quote: tuple[bytes, int] | None = None
         self._count_working = -1
         reconcile, orders = night.config.reconcile, night.config.orders
         # Promise 5: so long a fill, or a position that moved, may stay unknown to a trading bot.
@@ -175,6 +180,8 @@ class Witness(Watch):
         if type(event) is FrameReceived:
             if event.payload.startswith(_MARKET):
                 self._market_ns = self._night.now_ns
+                if event.payload.startswith(_QUOTE):
+                    self._quote = event.payload, self._night.now_ns
             if self._unknown:
                 self._mentioned(event.payload)
         elif type(event) is Answered:
@@ -285,6 +292,7 @@ class Witness(Watch):
         silent_ns = now_ns - self._market_ns
         if silent_ns > seconds_ns(config.feed.soft_stop_after_s + config.feed.check_every_s):
             self._broken("market_fresh", f"{name} after {silent_ns / SECOND_NS:.1f} s of silence")
+        self._check_age(name)
         self._check_limit(name, order.side, order.qty, order.reduce_only)
         since_ns = max(self.truth.hand_since_ns or now_ns, night.lies_until_ns)
         if now_ns - since_ns > self._read_within_ns:
@@ -298,6 +306,22 @@ class Witness(Watch):
             expires_ns,
             (process.epoch, command.request_id),
         )
+
+    def _check_age(self, name: str) -> None:
+        """By the engine's own stamps, which are true whatever the clocks of its gateway say."""
+        if self._quote is None:
+            return
+        payload, handled_ns = self._quote
+        frame = json.loads(payload)
+        # The quote of an image is as old as the last change.
+        if frame["action"] == "insert" and frame["data"]:
+            stated_ns = iso_ns(frame["data"][-1]["timestamp"])
+            assert stated_ns is not None
+            age_ns = handled_ns - stated_ns
+            config = self._night.config
+            slack_s = 2 * config.clock.max_skew_s
+            if age_ns > seconds_ns(max(config.feed.max_lag_s, slack_s) + slack_s):
+                self._broken("market_young", f"{name} on a quote {age_ns / SECOND_NS:.1f} s old")
 
     def _check_limit(self, name: str, side: Side, qty: int, reduce_only: bool) -> None:
         if reduce_only:

@@ -219,6 +219,17 @@ class Night(World):
         (number,) = self.ask("POST", "/control/faults", body)["numbers"]
         self._armed[number] = self._striking
 
+    def arm_fault_later(self, after_ns: int, fault: str, **fields: object) -> None:
+        """A later step of what strikes now, unless everything was healed before."""
+        kind = self._striking
+
+        def arm() -> None:
+            if self._stormy:
+                self._striking = kind
+                self.arm_fault(fault, **fields)
+
+        self.later(after_ns, arm)
+
     def _count_struck(self) -> None:
         struck = self.venue.faults.struck
         while struck:
