@@ -12,7 +12,7 @@ from chappie.model.config import Config
 
 ENV_PREFIX = "CHAPPIE_"
 # Values that may hold a token or password: never shown, and hashed only.
-_SECRET_KEYS = ("alerts.urls",)
+SECRET_KEYS = ("alerts.urls",)
 _CREDENTIAL = re.compile(r"(^|_|api)(key|secret|password|token|credentials?)", re.IGNORECASE)
 _SHOWN_MAX = 60
 
@@ -88,7 +88,7 @@ def _lists(section: str) -> str:
 
 
 def shown(key: str, value: object) -> str:
-    if key in _SECRET_KEYS:
+    if key in SECRET_KEYS:
         return "***"
     # What stands within may be a secret that was put in the wrong place.
     if isinstance(value, (dict, list)):
@@ -103,7 +103,7 @@ def shown_text(text: str, limit: int = _SHOWN_MAX) -> str:
 
 
 def masked(key: str, value: object) -> object:
-    if key in _SECRET_KEYS and isinstance(value, (list, tuple)):
+    if key in SECRET_KEYS and isinstance(value, (list, tuple)):
         schemes = (str(item).partition("://") for item in value)
         return [f"{scheme}://***" if mark else "***" for scheme, mark, _ in schemes]
     return value

@@ -20,6 +20,7 @@ import msgspec
 from chappie.cli.keys import (
     ENV_PREFIX,
     KEYS,
+    SECRET_KEYS,
     SECTIONS,
     env_name,
     masked,
@@ -155,11 +156,11 @@ def load(
         _check_more(config)
     except ConfigError as error:
         raise _located(error, sources) from None
-    for key in _SECRET_KEYS:
+    for key in SECRET_KEYS:
         if sources.get(key) == "--set":
             warnings.append(
                 f"--set: {key} may hold a token, and everybody on this machine sees the arguments "
-                f"of a process; better are the file and the environment ({_env_name(key)})"
+                f"of a process; better are the file and the environment ({env_name(key)})"
             )
     return Settings(config, sources, named if path is not None else None, tuple(warnings))
 
