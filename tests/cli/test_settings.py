@@ -85,7 +85,7 @@ def test_the_contracts_own_example_is_the_default_configuration(tmp_path: Path) 
     assert tomllib.loads(example)
     found = load(tmp_path, example)
     assert found.config == load(tmp_path / "nowhere").config
-    # The contract may be extended: every key of its own is one of ours, at the same default.
+    # Keys of our own may come on top of the contract's.
     assert set(found.sources) <= set(settings.KEYS)
 
 
@@ -104,7 +104,7 @@ WRONG: list[tuple[str, dict[str, str], list[str], list[str]]] = [
     ("[policy.cykle]\nqty = 1", {}, [], ["policy.cykle", "did you mean policy.cycle"]),
     ("[policy.cycle]\nperiod = 1", {}, [], ["policy.cycle.period", "period_s, qty"]),
     ("bot = 3", {}, [], ["bot is a section", "accepted in [bot] are id, allow_trade"]),
-    ("[venue]\napi_key = 'hunter2hunter2'", {}, [], ["venue.api_key", "CHAPPIE_API_SECRET"]),
+    ("[venue]\napi_key = 'hunter2hunter2'", {}, [], ["venue.api_key", "accepted in [venue]"]),
     # wrong types
     ("[bot]\norder_qty = '100'", {}, [], ["bot.order_qty = '100'", "a whole number"]),
     ("[bot]\norder_qty = 1.5", {}, [], ["bot.order_qty = 1.5", "a whole number"]),
@@ -282,6 +282,14 @@ def test_alert_urls_are_masked_where_the_configuration_is_shown(tmp_path: Path) 
         "value": ["tgram://***", "***"],
         "source": "chappie.toml",
     }
+
+
+def test_alert_urls_in_a_flag_are_warned_about_for_they_are_seen(tmp_path: Path) -> None:
+    (warning,) = load(tmp_path, None, "alerts.urls=['tgram://t0k3n/chat']").warnings
+    assert "CHAPPIE_ALERTS__URLS" in warning
+    assert "t0k3n" not in warning
+    env = {"CHAPPIE_ALERTS__URLS": "['tgram://t0k3n/chat']"}
+    assert load(tmp_path, None, env=env).warnings == ()
 
 
 def test_the_hash_follows_the_effective_values_and_not_their_sources(tmp_path: Path) -> None:

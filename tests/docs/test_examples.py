@@ -74,7 +74,7 @@ def test_the_example_of_an_alert_is_one(tmp_path: Path) -> None:
     setting = Setting(True, "cycle", "simulated", "XBTUSD", "c0ffee")
     shown = merge(setting, state, 0.0, False, TraderState(last_stop=stop))
     about = About("demo", "XBTUSD", "simulated", "2026-11-22T03:12:07.412Z", shown)
-    made = alert(TraderStopped(stop), about)
+    made = alert(TraderStopped(stop.reason, stop.detail, stop.known), about)
     assert made is not None
     (example,) = blocks(ROOT / "docs/alerts.md", "text")
     assert example == f"{made.title}\n\n{made.body}\n"

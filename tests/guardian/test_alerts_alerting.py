@@ -1,12 +1,17 @@
+import ast
+
+import msgspec
 import pytest
 
 from chappie.guardian import alerting as alerting_module
 from chappie.guardian.alerting import Alerts
-from chappie.guardian.alerts import Alert, Halted, TraderStalled
+from chappie.guardian.alerts import HEARD, Alert, Halted, TraderStalled
 from chappie.guardian.herald import Herald
 from chappie.guardian.shown import Setting, Shown, TraderState, merge
+from chappie.live.state_dir import LastStop
 from chappie.model.config import AlertsConfig, Config
-from tests.guardian.states import healthy
+from tests.conftest import ROOT
+from tests.guardian.states import healthy, order
 
 SETTING = Setting(False, "cycle", "simulated", "XBTUSD", "c0ffee")
 
@@ -85,6 +90,67 @@ def test_a_bug_in_an_alert_is_logged_once_and_costs_the_guardian_nothing(
     rig.alerts.happened(Halted("x"), picture())
     rig.alerts.look(picture())
     assert rig.logged == ["alerts_failed"]
+
+
+STOPPED = {"pid": 1, "reason": "killed", "code": 22, "detail": "by SIGKILL", "known": False}
+
+
+def test_what_the_guardian_logs_is_what_people_are_told() -> None:
+    rig = Rig(AlertsConfig())
+    rig.alerts.heard("trader_stopped", STOPPED, picture)
+    rig.alerts.heard("run_file_not_written", {"detail": "No space left on device"}, picture)
+    rig.alerts.heard("trader_started", {"pid": 2, "restarts": 1}, picture)
+    assert rig.titles() == ["trader stopped: killed", "disk full or unwritable"]
+    assert rig.logged == []
+
+
+def test_the_account_of_a_stop_is_that_of_its_last_stop_and_not_of_the_last_beat() -> None:
+    rig = Rig(AlertsConfig())
+    stop = LastStop("feed_stale", 10, "silent", "2026-01-01T00:00:02Z", [], 0, known=True)
+    state = msgspec.structs.replace(healthy(), orders=[order(1)])
+    still_running = merge(SETTING, state, 0.0, True, TraderState(pid=1, last_stop=stop))
+    fields = {"reason": "feed_stale", "code": 10, "detail": "silent", "known": True}
+    rig.alerts.heard("trader_stopped", fields, lambda: still_running)
+    assert "Working orders: none." in rig.ears.heard[0].body
+    assert "read at the venue at the stop" in rig.ears.heard[0].body
+
+
+@pytest.mark.parametrize("reason", ["operator", "killed"])
+def test_an_end_by_our_own_hand_is_told_with_the_guardian_s(reason: str) -> None:
+    rig = Rig(AlertsConfig())
+    rig.alerts.heard("ending", {"why": "signal SIGTERM"}, picture)
+    rig.alerts.heard("trader_stopped", {**STOPPED, "reason": reason}, picture)
+    assert rig.titles() == []
+    rig.alerts.heard("trader_stopped", {**STOPPED, "reason": "position_mismatch"}, picture)
+    assert rig.titles() == ["trader stopped: position_mismatch"]
+
+
+def logged() -> dict[str, list[str]]:
+    """Every event that the guardian logs with a level, and the fields that it gives by name."""
+    found: dict[str, list[str]] = {}
+    for module in (ROOT / "src/chappie/guardian").glob("*.py"):
+        for call in ast.walk(ast.parse(module.read_text())):
+            if not isinstance(call, ast.Call) or len(call.args) != 2:
+                continue
+            name = call.args[1]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                fields = [word.arg or "**" for word in call.keywords]
+                found.setdefault(name.value, []).extend(fields)
+    return found
+
+
+# Logged where the account is looked after and where a halt is walked.
+OF_OTHERS = {"leftovers", "halt_asked", "halt_done", "halt_not_latched", "resumed"}
+
+
+def test_every_event_that_is_heard_is_logged_with_the_fields_that_its_words_need() -> None:
+    there = logged()
+    assert set(HEARD) - set(there) <= OF_OTHERS
+    for event, kind in HEARD.items():
+        given = there.get(event, ["**"])
+        needed = [field.name for field in msgspec.structs.fields(kind) if field.required]
+        lacking = [name for name in needed if name not in given]
+        assert not lacking or "**" in given, f"{event} is logged without {lacking}"
 
 
 def test_without_channels_nothing_is_done() -> None:

@@ -90,6 +90,22 @@ def test_people_see_the_scheme_and_only_a_server_s_name(url: str, shown: str) ->
     assert label(url, 2) == shown
 
 
+def test_nothing_that_apprise_logs_reaches_a_stream_whoever_sets_logging_up() -> None:
+    code = (
+        "import logging; logging.basicConfig(level=logging.DEBUG)\n"
+        "from chappie.guardian.alerts import Alert, Severity\n"
+        "from chappie.guardian.channel import AppriseChannel, ChannelError\n"
+        "AppriseChannel('json://127.0.0.1:1/t0k3n', 1).send(Alert('', Severity.INFO, 't', 'b'))\n"
+        "try:\n    AppriseChannel('nope://t0k3n', 1)\nexcept ChannelError:\n    pass\n"
+    )
+    environ = {"PYTHONPATH": str(ROOT / "src")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "t0k3n" not in ran.stdout + ran.stderr
+
+
 @pytest.mark.parametrize("module", ["chappie.guardian.guardian", "chappie.cli.up"])
 def test_nothing_of_apprise_is_loaded_before_a_channel_is_opened(module: str) -> None:
     code = (

@@ -11,6 +11,7 @@ from chappie.guardian.alerts import (
     FaultActive,
     ForeignOrders,
     GuardianEnds,
+    HaltDone,
     Halted,
     Happening,
     Leftovers,
@@ -62,8 +63,8 @@ def said(what: Happening, shown: Shown) -> Alert:
 
 
 def stopped(reason: StopReason, detail: str = "why", known: bool = False) -> Alert:
-    stop = a_stop(reason, detail, known)
-    return said(TraderStopped(stop), picture(stop))
+    what = TraderStopped(reason.word, detail, known)
+    return said(what, picture(a_stop(reason, detail, known)))
 
 
 EXAMPLES: dict[type, Happening] = {
@@ -72,14 +73,15 @@ EXAMPLES: dict[type, Happening] = {
         Started(),
         Alive(),
         GuardianEnds("signal SIGTERM", in_order=True),
-        TraderStopped(a_stop(StopReason.KILLED)),
+        TraderStopped("killed", "why", known=False),
         TraderStalled(5.1),
         TraderNotStarted("no such file"),
         StayingDown(CRASH_LOOP, "5 restarts within 600 s"),
         RunsAgain(),
         Halted("by hand", flatten=True),
         Resumed("by hand"),
-        Leftovers(2, 2, verified=True),
+        HaltDone((), flattened=True),
+        Leftovers(0, 2, verified=True),
         ForeignOrders(("a", "b")),
         RenewalMissed("2026-01-01T00:00:20Z"),
         FaultActive("policy_failed", "", "ValueError", "the next good answer", 61.0),
@@ -164,12 +166,34 @@ def test_a_missed_renewal_says_when_the_venue_cancels() -> None:
 
 
 def test_leftovers_that_were_not_verified_are_another_alert_and_a_person_s_work() -> None:
-    gone = said(Leftovers(2, 2, verified=True), picture())
-    left = said(Leftovers(2, 1, verified=False, detail="503"), picture())
+    gone = said(Leftovers(0, 2, verified=True), picture())
+    left = said(Leftovers(None, 1, verified=False, detail="503"), picture())
     assert (gone.severity, left.severity) == (Severity.WARNING, Severity.CRITICAL)
     assert gone.key != left.key
     assert "NOT verified" in left.body
     assert "by hand" in left.body
+
+
+def test_a_look_that_found_nothing_is_no_news() -> None:
+    about = About("demo", "XBTUSD", "simulated", "now", picture())
+    assert alert(Leftovers(0, 0, verified=True), about) is None
+
+
+def test_a_halt_that_is_not_complete_says_what_is_missing() -> None:
+    found = said(HaltDone(("the trader did not acknowledge",)), picture())
+    assert (found.severity, "NOT COMPLETE" in found.title) == (Severity.CRITICAL, True)
+    assert "- the trader did not acknowledge" in found.body
+    done = said(HaltDone((), flattened=True), picture())
+    assert "The position was closed." in done.body
+    assert {found.key, done.key} <= set(said(Resumed("x"), picture()).forgets)
+
+
+def test_a_stall_is_told_when_it_is_killed_and_not_again_when_it_is_buried() -> None:
+    about = About("demo", "XBTUSD", "simulated", "now", picture())
+    detail = "no beat for 5.2 s; killed by the guardian"
+    assert alert(TraderStopped("loop_stalled", detail, known=False), about) is None
+    # By the trader's own watchdog it is told here.
+    assert alert(TraderStopped("loop_stalled", "watchdog", known=False), about) is not None
 
 
 def test_what_a_hung_trader_said_last_is_not_shown_as_of_now() -> None:

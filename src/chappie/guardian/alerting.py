@@ -1,22 +1,31 @@
 """The guardian's alerts: happenings in, alerts out, without ever making the guardian wait."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 
-from chappie.guardian.alerts import About, Alert, Alive, Happening
+import msgspec
+
+from chappie.guardian.alerts import HEARD, About, Alert, Alive, Happening, TraderStopped
 from chappie.guardian.alerts_flow import Flow
 from chappie.guardian.alerts_noticed import Seen, noticed
 from chappie.guardian.alerts_words import alert
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.herald import Event, Herald
-from chappie.guardian.shown import Shown
+from chappie.guardian.shown import Shown, ended
 from chappie.model.config import Config
+from chappie.model.faults import StopReason
+
+_ENDING = "ending"
+"""The guardian's log event when it begins to end."""
+_BY_OUR_HAND = (StopReason.OPERATOR.word, StopReason.KILLED.word)
 
 
 class Alerts:
-    """Tell it what happens with `happened`, and show it every picture with `look`.
+    """Let it hear what is logged, show it every picture with `look`, and tell it anything else
+    with `happened`.
 
-    Called on the guardian's loop only. With nobody to tell it does nothing, and a bug of its own
-    is logged and costs an alert, never the guard.
+    With nobody to tell it does nothing, and a bug of its own is logged and costs an alert, never
+    the guard.
     """
 
     def __init__(
@@ -30,9 +39,20 @@ class Alerts:
         self._seen = Seen()
         self._alive_s = clock()
         self._failed = False
+        self._ending = False
+        # Some of what is logged is logged by a thread; what is done here never waits for anything.
+        self._alone = threading.Lock()
 
     def start(self) -> None:
         self._herald.start()
+
+    def heard(self, event: str, fields: Mapping[str, object], look: Callable[[], Shown]) -> None:
+        """A log event of the guardian; most are no news to people."""
+        if event == _ENDING:
+            self._ending = True
+        kind = HEARD.get(event)
+        if kind is not None:
+            self._guarded(lambda: self._heard(kind, fields, look()))
 
     def happened(self, what: Happening, shown: Shown) -> None:
         """Alert people of it, in the words of this moment; never waits."""
@@ -51,12 +71,23 @@ class Alerts:
         if not self._herald:
             return
         try:
-            act()
+            with self._alone:
+                act()
         # An edge of its own: whatever is wrong with an alert, the trader is watched.
         except Exception as error:  # noqa: BLE001
             if not self._failed:
                 self._event("error", "alerts_failed", detail=repr(error))
             self._failed = True
+
+    def _heard(self, kind: type[Happening], fields: Mapping[str, object], shown: Shown) -> None:
+        what = msgspec.convert(fields, kind)
+        if isinstance(what, TraderStopped):
+            if self._ending and what.reason in _BY_OUR_HAND:
+                # It is part of the guardian's own end, of which people are told once.
+                return
+            # Whoever logs it may not have taken the dead one out of the picture yet.
+            shown = ended(shown)
+        self._happened(what, shown)
 
     def _happened(self, what: Happening, shown: Shown) -> None:
         bot, venue = self._config.bot, self._config.venue

@@ -1,13 +1,14 @@
 """What is worth an alert, and what an alert is.
 
-Whoever finds one of these out tells it in one line, from any place on the guardian's loop:
+What the guardian logs is what it alerts people of: `HEARD` names the log events, and a happening's
+fields are fields of that event's line. So whoever has something new to tell logs it, as ever,
 
-    alerts.happened(Halted("operator", flatten=True), guardian.look())
-    alerts.happened(Resumed("feed is back"), guardian.look())
-    alerts.happened(Leftovers(found=2, cancelled=2, verified=True), guardian.look())
+    outlet.event("error", "leftovers", ours=1, cancelled=1, verified=False, detail="…")
 
-That never waits and never fails. The words are in `alerts_words`, what is seen by looking at the
-trader's state in `alerts_noticed`, how often is said in `alerts_flow`, and who is told in `herald`.
+and adds a row to `HEARD`, a happening here and its words to `alerts_words`. What has no log line
+is told with `alerts.happened(Halted("…"), guardian.look())`. Neither waits, neither fails. What is
+seen by looking at the trader's state is in `alerts_noticed`, how often is said in `alerts_flow`,
+and who is told in `herald`.
 """
 
 from enum import Enum
@@ -15,7 +16,6 @@ from enum import Enum
 import msgspec
 
 from chappie.guardian.shown import Shown
-from chappie.live.state_dir import LastStop
 
 
 class Severity(Enum):
@@ -68,7 +68,9 @@ class GuardianEnds(msgspec.Struct, frozen=True):
 class TraderStopped(msgspec.Struct, frozen=True):
     """The trader ended, by itself or not."""
 
-    stop: LastStop
+    reason: str
+    detail: str
+    known: bool
 
 
 class TraderStalled(msgspec.Struct, frozen=True):
@@ -93,10 +95,19 @@ class RunsAgain(msgspec.Struct, frozen=True):
 
 
 class Halted(msgspec.Struct, frozen=True):
-    """The kill switch is latched. ``flatten`` None: not known."""
+    """The kill switch is latched, or was asked for. ``flatten`` None: not known."""
 
     reason: str
     flatten: bool | None = None
+
+
+class HaltDone(msgspec.Struct, frozen=True):
+    """What holds after a halt; ``missing`` says in words what does not. ``flattened`` None: it was
+    not asked for.
+    """
+
+    missing: tuple[str, ...] = ()
+    flattened: bool | None = None
 
 
 class Resumed(msgspec.Struct, frozen=True):
@@ -104,12 +115,13 @@ class Resumed(msgspec.Struct, frozen=True):
 
 
 class Leftovers(msgspec.Struct, frozen=True):
-    """Orders of ours that nobody held any more, found at the venue by the guardian.
+    """The guardian looked for orders of ours that nobody holds any more.
 
-    ``verified``: a read after the cancels shows none; ``detail`` says what stood in the way.
+    ``ours`` still work as last read (None: not known), ``cancelled`` are gone by its hand.
+    ``verified``: reads after that show none; ``detail`` says what stood in the way.
     """
 
-    found: int
+    ours: int | None
     cancelled: int
     verified: bool
     detail: str = ""
@@ -157,6 +169,7 @@ Happening = (
     | StayingDown
     | RunsAgain
     | Halted
+    | HaltDone
     | Resumed
     | Leftovers
     | ForeignOrders
@@ -165,3 +178,20 @@ Happening = (
     | DiskFailed
     | VenueDied
 )
+
+HEARD: dict[str, type[Happening]] = {
+    "guardian_started": Started,
+    "trader_stopped": TraderStopped,
+    "trader_stalled": TraderStalled,
+    "trader_not_started": TraderNotStarted,
+    "staying_down": StayingDown,
+    "halt_asked": Halted,
+    "halt_done": HaltDone,
+    "resumed": Resumed,
+    "leftovers": Leftovers,
+    "last_stop_not_written": DiskFailed,
+    "run_file_not_written": DiskFailed,
+    "halt_not_latched": DiskFailed,
+    "venue_died": VenueDied,
+}
+"""Which log events of the guardian are happenings."""

@@ -13,6 +13,7 @@ from chappie.guardian.alerts import (
     FaultActive,
     ForeignOrders,
     GuardianEnds,
+    HaltDone,
     Halted,
     Happening,
     Leftovers,
@@ -34,6 +35,8 @@ from chappie.model.faults import Fault, StopReason
 from chappie.model.state import Mode, OrderState
 
 HALTED = "halted"
+_HALT_DONE, _HALT_INCOMPLETE, _RESUMED = "halt_done", "halt_incomplete", "resumed"
+_BY_GUARDIAN = "killed by the guardian"
 _TITLE_MAX = 140
 _DETAIL_MAX = 300
 _ORDERS_MAX = 5
@@ -101,7 +104,7 @@ _Said = tuple[str, Severity, str, list[str], str, tuple[str, ...]]
 
 
 def _said(what: Happening, about: About) -> _Said | None:
-    """Key, severity, headline, lines, next step, and keys that are over."""
+    """Key, severity, headline, lines, next step, and keys that are over; None as `alert`."""
     shown = about.shown
     match what:
         case Started():
@@ -121,11 +124,14 @@ def _said(what: Happening, about: About) -> _Said | None:
                 return "ends", _CRITICAL, "ended, account not verified", lines, _BY_HAND, ()
             lines = [f"The guardian ended by itself: {_short(why)}. Nobody watches now."]
             return "ends", _CRITICAL, "GUARDIAN ENDED", lines, f"{_BY_HAND[:-1]}; {_AGAIN}", ()
-        case TraderStopped(stop=stop):
-            return _stopped(stop.reason, stop.detail, stop.known, shown)
+        case TraderStopped(reason=word, detail=detail, known=known):
+            if word == StopReason.LOOP_STALLED.word and detail.endswith(_BY_GUARDIAN):
+                # People were told when it was killed, which is as long ago as its reaping took.
+                return None
+            return _stopped(word, detail, known, shown)
         case TraderStalled(silent_s=silent_s):
             word = StopReason.LOOP_STALLED.word
-            detail = f"no beat for {silent_s:.1f} s; killed by the guardian"
+            detail = f"no beat for {silent_s:.1f} s; {_BY_GUARDIAN}"
             key, severity, _, lines, step, _ = _stopped(word, detail, False, shown)
             return key, severity, f"trader hangs, killed: {word}", lines, step, ()
         case TraderNotStarted(detail=detail):
@@ -140,10 +146,13 @@ def _said(what: Happening, about: About) -> _Said | None:
             lines = [f"The kill switch is latched: {_short(reason) or 'no reason given'}."]
             if flatten:
                 lines.append("The position is to be closed once the cancels are verified.")
-            return HALTED, _CRITICAL, "HALTED", lines, _RESUME, ("resumed",)
+            return HALTED, _CRITICAL, "HALTED", lines, _RESUME, (_RESUMED,)
+        case HaltDone():
+            return _halt_done(what)
         case Resumed(reason=reason):
             lines = [f"The halt is lifted: {_short(reason)}."]
-            return "resumed", _WARNING, "resumed", lines, _NOTHING, (HALTED,)
+            over = (HALTED, _HALT_DONE, _HALT_INCOMPLETE)
+            return _RESUMED, _WARNING, "resumed", lines, _NOTHING, over
         case Leftovers():
             return _leftovers(what)
         case ForeignOrders(order_ids=ids):
@@ -218,17 +227,30 @@ def _staying_down(word: str, detail: str) -> _Said | None:
     return f"staying_down:{word}", _CRITICAL, headline, lines, step, ()
 
 
-def _leftovers(what: Leftovers) -> _Said:
+def _halt_done(what: HaltDone) -> _Said:
+    if what.missing:
+        lines = ["The halt is NOT complete:", *(f"- {_short(text)}" for text in what.missing)]
+        step = f"{_BY_HAND[:-1]}; the latch holds until `chappie resume --reason TEXT`."
+        return _HALT_INCOMPLETE, _CRITICAL, "HALT NOT COMPLETE", lines, step, ()
+    lines = ["The halt holds: the trader obeys or is dead, and no order of ours works."]
+    if what.flattened:
+        lines.append("The position was closed.")
+    return _HALT_DONE, _WARNING, "halt complete", lines, _RESUME, ()
+
+
+def _leftovers(what: Leftovers) -> _Said | None:
+    if what.verified and not what.cancelled:
+        return None
     lines = [
-        f"The guardian found {_count(what.found, 'order')} of ours that nobody held any more and "
-        f"cancelled {what.cancelled}."
+        f"The guardian looked for orders of ours that nobody holds any more and cancelled "
+        f"{what.cancelled}."
     ]
-    if what.detail:
-        lines.append(f"It says: {_short(what.detail)}.")
     if what.verified:
-        lines.append("A read at the venue after that shows none of ours.")
+        lines.append("Reads at the venue after that show none of ours.")
         return "leftovers", _WARNING, "leftover orders cancelled", lines, _NOTHING, ()
-    lines.append("It is NOT verified that none of ours is left.")
+    left = "it is not known how many" if what.ours is None else what.ours
+    why = f" ({_short(what.detail)})" if what.detail else ""
+    lines.append(f"It is NOT verified that none is left{why}; last read: {left}.")
     return "leftovers_open", _CRITICAL, "LEFTOVER ORDERS not verified gone", lines, _BY_HAND, ()
 
 
@@ -265,7 +287,7 @@ def _believed(shown: Shown) -> str:
     stop = shown.trader.last_stop
     if shown.mode is Mode.STOPPED and stop is not None:
         if shown.known:
-            return f"This was read at the venue before the stop at {stop.at}."
+            return f"This was read at the venue at the stop ({stop.at})."
         return f"This was NOT verified at the stop ({stop.at}); the venue may hold something else."
     age_s = shown.trader.beat_age_s
     if age_s is not None and age_s > _OLD_S and shown.at is not None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.guardian import alerts, last_stop
+from chappie.guardian import last_stop
 from chappie.guardian.alerting import Alerts
+from chappie.guardian.alerts import GuardianEnds
 from chappie.guardian.api import Api
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.herald import Herald
@@ -87,11 +88,8 @@ class Guardian:
         self._outlet = outlet
         self._venue = venue
         self._alerts = alerting or Alerts(plan.config, Herald((), outlet.event), outlet.event)
-        self._keeper = (
-            Keeper(venue, self._limits, outlet, self._write_run, self._venue_died)
-            if venue
-            else None
-        )
+        outlet.heard = lambda event, fields: self._alerts.heard(event, fields, self.look)
+        self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
         self._api: Api = api(self.look)
         self._trader: Trader | None = None
         self._before: Trader | None = None
@@ -219,7 +217,6 @@ class Guardian:
         self._last_stop = stop
         self._write_stop(stop)
         self._outlet.event("error", "trader_not_started", detail=detail)
-        self._alerts.happened(alerts.TraderNotStarted(detail), self.look())
         return stop
 
     async def _start_trader(self) -> None:
@@ -268,7 +265,6 @@ class Guardian:
             if trader.silence_s > patience_s:
                 self._outlet.event("error", "trader_stalled", pid=trader.pid, silent_s=patience_s)
                 trader.kill()
-                self._alerts.happened(alerts.TraderStalled(trader.silence_s), self.look())
                 return True
         return False
 
@@ -311,10 +307,6 @@ class Guardian:
             known=stop.known,
             **({"garbled": trader.garbled} if trader.garbled else {}),
         )
-        # Of a stall people were told at once, and of an end by our own hand with the guardian's.
-        ours = self._stop.is_set() and reason in (StopReason.OPERATOR, StopReason.KILLED)
-        if not stalled and not ours:
-            self._alerts.happened(alerts.TraderStopped(stop), self.look())
         return trader, stop, reason
 
     async def _follow(self, reason: StopReason, stop: LastStop) -> None:
@@ -338,7 +330,6 @@ class Guardian:
                     )
                     self._write_stop(self._last_stop)
                 self._outlet.event("error", "staying_down", reason=word, detail=detail)
-                self._alerts.happened(alerts.StayingDown(word, detail), self.look())
                 await self._idle(None)
 
     async def _idle(self, for_s: float | None) -> None:
@@ -377,7 +368,7 @@ class Guardian:
     def _tell_of_the_end(self, ended: Ended) -> "asyncio.Task[None]":
         """The last alert, and a bounded time for all that are still on their way."""
         why = ended.line or self._why
-        self._alerts.happened(alerts.GuardianEnds(why, in_order=ended.code == 0), self.look())
+        self._alerts.happened(GuardianEnds(why, in_order=ended.code == 0), self.look())
         left_s = self._asked_s + _ALERTS_END_BY_S - now_s()
         within_s = max(0.0, min(_ALERTS_END_WITHIN_S, left_s))
         return asyncio.create_task(asyncio.to_thread(self._alerts.close, within_s))
@@ -426,7 +417,6 @@ class Guardian:
         )
         for warning in self._plan.warnings:
             self._outlet.event("warning", "configuration_doubtful", detail=warning)
-        self._alerts.happened(alerts.Started(), self.look())
         self._write_run()
         self._show()
 
@@ -472,7 +462,6 @@ class Guardian:
         except JournalError as error:
             # A full disk must not take the guardian along; the API still tells.
             self._outlet.event("error", "last_stop_not_written", detail=str(error))
-            self._alerts.happened(alerts.DiskFailed(str(error)), self.look())
 
     def _write_run(self) -> None:
         trader = self._trader
@@ -488,10 +477,6 @@ class Guardian:
             write_run(self._plan.state_dir, run)
         except JournalError as error:
             self._outlet.event("error", "run_file_not_written", detail=str(error))
-            self._alerts.happened(alerts.DiskFailed(str(error)), self.look())
-
-    def _venue_died(self) -> None:
-        self._alerts.happened(alerts.VenueDied(), self.look())
 
     def _kill_everything(self) -> None:
         if self._trader is not None:

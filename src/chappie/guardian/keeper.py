@@ -11,26 +11,19 @@ from chappie.model.config import SupervisorConfig
 
 
 class Keeper:
-    """Call `tend` often; it never waits. ``changed`` is told of a venue with another pid, and
-    ``died`` of a death.
+    """Call `tend` often; it never waits. ``changed`` is told of a venue with another pid.
 
     The first new start comes at once, for the trader waits for its venue; the next ones back off
     like a trader's, until a venue has lived for the longest back-off.
     """
 
     def __init__(
-        self,
-        venue: Venue,
-        limits: SupervisorConfig,
-        outlet: Outlet,
-        changed: Callable[[], None],
-        died: Callable[[], None] = lambda: None,
+        self, venue: Venue, limits: SupervisorConfig, outlet: Outlet, changed: Callable[[], None]
     ) -> None:
         self._venue = venue
         self._limits = limits
         self._outlet = outlet
         self._changed = changed
-        self._died = died
         self._start: asyncio.Task[None] | None = None
         self._told_dead = False
         self._deaths = 0
@@ -58,7 +51,6 @@ class Keeper:
         if not self._told_dead:
             self._told_dead = True
             self._outlet.event("error", "venue_died", pid=self._venue.pid)
-            self._died()
             if now_s() - self._started_s > self._limits.backoff_max_s:
                 self._deaths = 0
         if now_s() >= self._not_before_s:

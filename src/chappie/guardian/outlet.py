@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -113,6 +113,8 @@ class Outlet:
     def __init__(self, state_dir: Path, display: Display, display_gone: Callable[[], None]) -> None:
         self.tape = Tape()
         self.shown: Shown | None = None
+        self.heard: Callable[[str, Mapping[str, object]], None] | None = None
+        """Called with the name and the fields of every event, by whoever logs it."""
         self._file = LogFile(state_dir / LOG_FILE)
         self._display: Display | None = display
         self._display_gone = display_gone
@@ -130,6 +132,8 @@ class Outlet:
         record = {"at": iso_now(), "level": level, "event": event, "by": "guardian", **cut}
         self._waiting.append(msgspec.json.encode(record).decode())
         self._wake.set()
+        if self.heard is not None:
+            self.heard(event, fields)
 
     @property
     def is_stuck(self) -> bool:

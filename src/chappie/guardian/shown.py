@@ -100,8 +100,8 @@ def merge(
             for name, stream in state.streams.items()
         },
         rate_limit=state.rate_limit,
-        orders=_orders(state, running, stop),
-        position=_position(state, running, stop),
+        orders=state.orders if running else _orders(state.orders, stop),
+        position=state.position if running else _position(state.position, stop),
         known=state.known if running else (stop is not None and stop.known),
         last_reconcile=state.last_reconcile,
         dead_man=state.dead_man,
@@ -120,6 +120,18 @@ def merge(
         symbol=state.symbol,
         would_be_orders=state.would_be_orders,
         foreign_orders=state.foreign_orders,
+    )
+
+
+def ended(shown: Shown) -> Shown:
+    """The same picture once its trader is gone: the account as the last stop tells it."""
+    stop = shown.trader.last_stop
+    return msgspec.structs.replace(
+        shown,
+        mode=Mode.STOPPED,
+        orders=_orders(shown.orders, stop),
+        position=_position(shown.position, stop),
+        known=stop is not None and stop.known,
     )
 
 
@@ -164,21 +176,21 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
-def _orders(state: State, running: bool, stop: LastStop | None) -> list[OrderState]:
+def _orders(last: list[OrderState], stop: LastStop | None) -> list[OrderState]:
     """Of a trader that is down, what its verified stop says is newer than its last beat."""
-    if running or stop is None or not stop.known:
-        return state.orders
+    if stop is None or not stop.known:
+        return last
     try:
         return msgspec.convert(stop.orders, list[OrderState])
     except msgspec.ValidationError:
-        return state.orders
+        return last
 
 
-def _position(state: State, running: bool, stop: LastStop | None) -> PositionState:
-    if running or stop is None or not stop.known or stop.position == state.position.qty:
-        return state.position
+def _position(last: PositionState, stop: LastStop | None) -> PositionState:
+    if stop is None or not stop.known or stop.position == last.qty:
+        return last
     # The entry price was that of another quantity.
-    return PositionState(state.position.symbol, stop.position, None)
+    return PositionState(last.symbol, stop.position, None)
 
 
 def _older(age_s: float | None, by_s: float) -> float | None:
