@@ -1,4 +1,5 @@
-"""The network between a bot and its venue, which can lose what is sent one way, or both ways.
+"""The network between a bot and its venue, which can lose what is sent one way, or both ways, and
+on which somebody listens.
 
 Connections stay open and nothing says that anything is wrong, as with a router that died or a
 firewall that forgot us; what was lost does not come later.
@@ -6,6 +7,7 @@ firewall that forgot us; what was lost does not come later.
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.system.rig import Venue
 
 _READ_BYTES = 65_536
+_SIGNATURE = re.compile(rb"api-signature: *([0-9a-f]{64})", re.IGNORECASE)
 
 
 class Network:
@@ -23,6 +26,8 @@ class Network:
         """What the bot sends does not arrive."""
         self.loses_theirs = False
         """What the venue sends does not arrive."""
+        self.signatures: set[str] = set()
+        """Those of every request and login that came by."""
         self._rest, self._ws = urlsplit(venue.rest_url), urlsplit(venue.ws_url)
         assert self._rest.port == self._ws.port
         self._loop = asyncio.new_event_loop()
@@ -76,6 +81,8 @@ class Network:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_READ_BYTES):
+                if ours:
+                    self.signatures |= {found.decode() for found in _SIGNATURE.findall(data)}
                 if not (self.loses_ours if ours else self.loses_theirs):
                     writer.write(data)
                     await writer.drain()
