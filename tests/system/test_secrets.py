@@ -1,12 +1,16 @@
 """Promise 10: no secret is printed, logged, journalled or served."""
 
-import json
+import http.client
+import os
+import signal
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, descendants, get_json
+from tests.system.network import a_network
+from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, descendants
 
 pytestmark = pytest.mark.processes
 
@@ -25,9 +29,25 @@ def command_lines(pid: int) -> str:
     return " ".join(Path(f"/proc/{one}/cmdline").read_text() for one in pids)
 
 
+PATHS = ("/", "/healthz", "/readyz", "/metrics", "/api/state", "/nothing", "/api/halt")
+
+
 def served(bot: Bot) -> str:
-    operator = bot.run_file()["operator"]
-    return json.dumps([get_json(f"{operator}/api/state"), get_json(f"{operator}/healthz")])
+    """Every answer of the operator API, whatever its status, with its headers."""
+    parts = urlsplit(bot.run_file()["operator"])
+    texts = []
+    for path in PATHS:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        texts.append(f"{answer.status} {answer.getheaders()} {answer.read()!r}")
+        connection.close()
+    return "\n".join(texts)
+
+
+def environments(pid: int) -> str:
+    pids = [pid, *descendants(pid)]
+    return " ".join(Path(f"/proc/{one}/environ").read_text() for one in pids)
 
 
 def test_key_and_secret_of_the_environment_are_nowhere(bot: Bot, seat: Seat) -> None:
@@ -52,6 +72,40 @@ def test_a_refused_login_shows_neither(bot: Bot, seat: Seat) -> None:
     urls = (f"venue.rest_url={seat.venue.rest_url}", f"venue.ws_url={seat.venue.ws_url}")
     assert bot.start("trade", *urls, env=environment).ends() == 14
     assert holders(bot.folder, seat.key, "not-the-secret-at-all") == set()
+
+
+def test_neither_key_secret_signature_nor_operator_token_is_anywhere(bot: Bot, seat: Seat) -> None:
+    """Through refusals, a cut, a kill and a stop: in every file, log, answer and process list."""
+    with a_network(seat.venue) as network:
+        through = tuple(part for text in network.sets for part in ("--set", text))
+        bot.start("up", *FREE, *SHORT, *TRADING, seat=seat, args=through)
+        bot.until(lambda: seat.trades())
+        words = f"{seat.key} {seat.secret}"
+        seat.arm("refuse", route="/order", method="POST", text=words, count=1)
+        bot.until(lambda: bot.named("order_refused"))
+        before = len(bot.events())
+        seat.arm("cut")
+        bot.until_new("decision", before)
+        before = len(bot.events())
+        os.kill(bot.run_file()["trader_pid"], signal.SIGKILL)
+        bot.until_new("decision", before)
+        assert bot.process is not None
+        texts = command_lines(bot.process.pid) + served(bot)
+        # Given by files, not even the environment of our processes holds them.
+        texts += environments(bot.process.pid)
+        assert bot.stop() == 0
+    assert len(network.signatures) > 10
+    token = bot.state / "operator.token"
+    tokens = [token.read_text().strip()] if token.exists() else []
+    for word in (seat.key, seat.secret, *tokens, *network.signatures):
+        assert len(word) > 10
+        assert word not in texts
+    assert holders(bot.folder, seat.secret) == {"secret"}
+    assert holders(bot.folder, seat.key) == {"key"}
+    assert holders(bot.folder, *network.signatures) == set()
+    for secret in tokens:
+        assert holders(bot.folder, secret) == {"state/operator.token"}
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
 
 def test_the_demo_account_s_are_in_files_of_the_owner_alone(bot: Bot) -> None:
