@@ -57,10 +57,10 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     switch_holds: bool
     allow_trade: bool
     # What a price is held against, in ticks; None where it is not known.
-    mark: int | None = None
-    best_bid: int | None = None
-    best_ask: int | None = None
-    collar_ppm: int = 50_000
+    mark: int | None
+    best_bid: int | None
+    best_ask: int | None
+    collar_ppm: int
 
 
 def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:

@@ -501,6 +501,7 @@ def _approved(**changed: Any) -> Approved[NewOrder]:
         mark=fields["price"] or 60_000,
         best_bid=fields["price"] or 60_000,
         best_ask=fields["price"] or 60_001,
+        collar_ppm=50_000,
     )
     approved = examine(NewOrder(**fields), circumstances)
     assert isinstance(approved, Approved), approved
