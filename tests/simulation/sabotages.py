@@ -342,8 +342,8 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "retry_after_ignored",
         "requests leave before the time that a 429 told",
         breaks.retry_after_ignored,
-        scene=test_world_storms.test_in_a_storm_of_429_nobody_sends_before_the_time_that_was_told,
-        arguments={"ms": 5_000},
+        ("waits_honoured",),
+        ("throttle",),
     ),
     Sabotage(
         "ban_forgotten",
