@@ -129,6 +129,10 @@ def _gate(order: Order) -> str:
             max_position=10 * QTY,
             switch_holds=True,
             allow_trade=True,
+            mark=first().asked.price,
+            best_bid=first().asked.price,
+            best_ask=first().asked.price,
+            collar_ppm=50_000,
         ),
     )
     if isinstance(verdict, Denial):

@@ -20,6 +20,7 @@ from chappie.model.records import (
     Kept,
     Opening,
     Stopped,
+    Waits,
 )
 from chappie.model.units import SECOND_NS, Contracts, Minor
 from tests.core.parts import WALL_NS, asked, at, fill
@@ -210,3 +211,28 @@ def test_what_is_carried_says_where_it_stands() -> None:
 
 def test_nothing_is_settled_in_an_empty_log() -> None:
     assert settled(()) == 0
+
+
+def waits(until_s: float, *, banned: bool = False) -> Waits:
+    return Waits(WALL_NS, WALL_NS + round(until_s * SECOND_NS), banned)
+
+
+def test_a_wait_is_carried_and_of_several_the_last_one_counts() -> None:
+    history = a_long_history(3)
+    whole = (*history.kept, waits(60), waits(3600, banned=True), *a_long_history(3).kept[1:])
+    assert start(whole).waits == waits(3600, banned=True)
+    first = replaced(whole, len(history.kept) + 2)
+    assert isinstance(first[0], Carried)
+    assert first[0].waits == waits(3600, banned=True)
+    assert start(first).waits == waits(3600, banned=True)
+    second = replaced((*first, waits(0)), 3)
+    assert start(second).waits == waits(0), "somebody lifted it"
+    assert start((second[0],)).waits == waits(3600, banned=True)
+
+
+def test_what_was_carried_by_an_older_version_holds_no_wait() -> None:
+    found = carried(tuple(a_long_history(2).kept), "kept.000001.log")
+    parts = msgspec.to_builtins(found)[:-1]
+    assert msgspec.convert(parts, Carried) == found
+    told = msgspec.structs.replace(found, waits=waits(60, banned=True))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=Kept) == told

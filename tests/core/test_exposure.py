@@ -5,7 +5,7 @@ never exceeds the limit, because what may work counts from its request on.
 """
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chappie.core.account import Account
@@ -23,12 +23,11 @@ LOT = 100
 MAX = 1000
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(
-            ["ask", "ask", "fill", "fill", "tell", "book", "doubt", "cancel", "refuse"]
-        ),
+        st.sampled_from([*["ask"] * 5, "fill", "tell", "book", "doubt", "cancel", "refuse"]),
         st.integers(0, 9),
         st.integers(1, 5),
     ),
+    min_size=12,
     max_size=60,
 )
 
@@ -130,6 +129,7 @@ class Both:
         return side.sign * self.position + works
 
 
+@settings(max_examples=200)
 @given(STEPS)
 def test_whatever_still_fills_the_position_stays_within_its_limit(
     steps: list[tuple[str, int, int]],

@@ -1,9 +1,11 @@
 """The dead man's switch: what is proven, what may stand, when it is asked for again."""
 
+import pytest
+
 from chappie.core.switch import Switch
 from chappie.model.config import DeadManConfig
 from chappie.model.reports import SwitchArmed
-from chappie.model.units import SECOND_NS
+from chappie.model.units import SECOND_NS, At
 
 FENCE_NS = 24 * SECOND_NS
 VENUE_NS = 1_764_000_000 * SECOND_NS
@@ -42,11 +44,77 @@ def test_the_time_left_counts_from_the_asking_and_not_from_the_answer() -> None:
     assert not made.holds(s(70))
 
 
-def test_the_venues_own_answer_counts_and_not_what_was_asked_for() -> None:
+@pytest.mark.parametrize("for_s", [0.06, 5.0, 58.9, 61.1, 600.0])
+def test_an_answer_with_another_time_than_was_asked_for_proves_nothing(for_s: float) -> None:
+    made = armed(10.0)
+    made.asked(s(20), False, FENCE_NS)
+    assert not made.answered(stands(for_s))
+    assert not made.holds(s(20)), "it replaced the timer that was proven"
+    assert made.may_stand
+    assert not made.pending
+    assert not made.may_ask(s(21) - 1)
+
+
+@pytest.mark.parametrize("for_s", [59.1, 60.9])
+def test_what_the_clocks_may_differ_by_is_tolerated_and_the_venues_own_time_counts(
+    for_s: float,
+) -> None:
     made = switch()
     made.asked(0, False, FENCE_NS)
-    made.answered(stands(5.0))
-    assert not made.holds(s(5))
+    assert made.answered(stands(for_s))
+    assert made.holds(s(for_s) - 1)
+    assert not made.holds(s(for_s))
+
+
+def test_an_arming_that_is_answered_as_disarmed_and_the_reverse_prove_nothing() -> None:
+    made = armed(10.0)
+    made.asked(s(20), False, FENCE_NS)
+    assert not made.answered(SwitchArmed(VENUE_NS, None))
+    assert not made.holds(s(20))
+    made = armed(10.0)
+    made.asked(s(20), True, FENCE_NS)
+    assert not made.answered(stands())
+    assert made.may_stand
+
+
+# --- a missed renewal
+
+
+def at_s(seconds: float) -> At:
+    return At(s(seconds), VENUE_NS + s(seconds))
+
+
+def test_a_renewal_is_missed_after_its_period_and_a_requests_time_and_told_once() -> None:
+    made = armed(10.0)
+    assert not made.is_missed(at_s(28), relied_on=True)
+    assert made.missed_wall_ns is None
+    assert made.is_missed(at_s(28.001), relied_on=True)
+    assert made.missed_wall_ns == VENUE_NS + s(25), "when it was due"
+    assert not made.is_missed(at_s(29), relied_on=True)
+    assert made.missed_wall_ns == VENUE_NS + s(25)
+    made.asked(s(29), False, FENCE_NS)
+    made.answered(stands())
+    assert not made.is_missed(at_s(29), relied_on=True)
+    assert made.missed_wall_ns is None
+
+
+def test_what_nothing_relies_on_is_not_missed() -> None:
+    made = armed(10.0)
+    assert not made.is_missed(at_s(100), relied_on=False)
+    assert made.is_missed(at_s(101), relied_on=True)
+    assert not made.is_missed(at_s(102), relied_on=False)
+    assert made.missed_wall_ns is None
+    assert not switch().is_missed(at_s(1000), relied_on=True), "never armed by us"
+
+
+def test_it_runs_out_only_when_a_renewal_is_missed_and_the_time_is_nearly_over() -> None:
+    made = armed(10.0)
+    assert not made.runs_out(s(70)), "not missed yet"
+    made.is_missed(at_s(50), relied_on=True)
+    assert not made.runs_out(s(70) - 1)
+    assert made.runs_out(s(70))
+    made.lapse(s(71))
+    assert made.runs_out(s(71)), "past its time as well"
 
 
 def test_a_refresh_is_due_after_its_period_and_not_while_one_is_under_way() -> None:

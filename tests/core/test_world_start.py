@@ -105,6 +105,28 @@ def test_a_clock_within_the_limit_is_no_fault() -> None:
     assert len(world.sent("POST", "/order")) > 5
 
 
+@pytest.mark.parametrize("ahead_ms", [2_500, -2_500])
+def test_a_clock_that_drifts_is_found_by_reads_alone_while_nothing_is_armed(ahead_ms: int) -> None:
+    world = World(config(), policy=cycle())
+    for part in range(1, 11):
+        world.run(12)
+        assert "clock_skewed" not in world.bot.faults or part > 4
+        # Too little at a time for any request to be refused.
+        world.arm("skew_clock", ms=ahead_ms * part // 10)
+    assert world.run(20, lambda: "clock_skewed" in world.bot.faults)
+    assert not world.sent("POST", "/order/cancelAllAfter")
+    assert world.run_to_stop(30).reason == "clock_skew"
+
+
+def test_slow_answers_are_no_wrong_clock() -> None:
+    world = World(trading(), policy=cycle())
+    world.run(10)
+    world.arm("delay_answer", ms=2_500)
+    for _ in range(100):
+        world.run(0.5)
+        assert "clock_skewed" not in world.bot.faults
+
+
 def test_a_venue_that_bans_us_is_left_in_peace() -> None:
     world = World(trading(orders={"style": "post_only"}), policy=Target(100))
     assert world.run(20, lambda: bool(world.working))

@@ -12,6 +12,7 @@ from chappie.model.records import Kept, Waits
 from chappie.model.state import Mode
 from chappie.model.units import SECOND_NS
 from chappie.simulation.sockets import OUR_PEER
+from chappie.simvenue.options import Limits
 from tests.core.world import Calm, Target, World, trading
 
 RESTING: dict[str, object] = {"style": "post_only"}
@@ -123,6 +124,18 @@ def test_a_venue_that_tells_no_budget_is_traded_at_by_our_own_count() -> None:
     never_banned(world)
     assert not [row for row in world.sent() if row["status"] == 429]
     assert world.bot.core.snapshot(world.at()).rate_limit.limit is None
+
+
+def test_an_order_waits_for_the_second_in_which_the_venue_has_room() -> None:
+    policy = Target(100)
+    limits = Limits(per_second=1)
+    world = World(trading(), policy=policy, limits=limits)
+    for step in range(12):
+        world.run(4)
+        policy.target = -100 if step % 2 else 100
+    tries = world.sent("POST", "/order")
+    assert len(tries) > 10
+    assert {row["status"] for row in tries} == {200}
 
 
 # --- the ban

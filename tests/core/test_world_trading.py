@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from chappie.core.core import Core
+from chappie.core.gate import Denial
 from chappie.journal.digest import CommandDigest
 from chappie.model.commands import SendOrder
 from chappie.model.events import StopAsked
 from chappie.model.units import SECOND_NS
+from chappie.simvenue.market import MarketFloor
 from chappie.venues.bitmex.dialect import BitmexDialect
 from tests.core.world import ANOTHER_HAND, Calm, Target, World, cycle, trading
 
@@ -222,3 +224,23 @@ def test_a_replay_of_the_recorded_events_gives_identical_commands(style: str) ->
         replayed += [(moment.now_ns, command) for command in commands]
     assert replayed == world.bot.done
     assert digest.entry() == world.bot.digest.entry()
+
+
+class LeftTheMark(Calm):
+    """A book far above the mark: swept, or painted."""
+
+    def start(self, at_ns: int, floor: MarketFloor) -> None:
+        floor.set_level("Buy", 650_000, 1000)
+        floor.set_level("Sell", 650_001, 1000)
+
+
+@pytest.mark.parametrize("style", ["market", "limit"])
+def test_no_order_follows_a_book_that_left_the_mark(style: str) -> None:
+    policy = Target(100)
+    world = World(trading(orders={"style": style}), policy=policy, market=LeftTheMark())
+    world.run(10)
+    assert world.sent("POST", "/order") == []
+    assert len(world.bot.said("order_denied", why=Denial.PRICE_COLLAR.value)) == 1
+    policy.target = -100
+    world.run(5)
+    assert len(world.sent("POST", "/order")) == 1, "a sale up there costs nothing"

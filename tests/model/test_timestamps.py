@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chappie.model.timestamps import iso_ns, ns_iso
+from chappie.model.timestamps import http_date, http_date_ns, iso_ns, ns_iso
 
 # 1970 to 2200.
 WALL_NS = st.integers(0, 7_258_118_400 * 10**9)
@@ -45,3 +45,29 @@ def test_what_is_no_moment_is_none(text: str) -> None:
 def test_no_text_makes_the_reader_raise(text: str) -> None:
     result = iso_ns(text)
     assert result is None or isinstance(result, int)
+
+
+@given(wall_ns=WALL_NS)
+def test_the_date_of_an_answer_survives_to_the_second(wall_ns: int) -> None:
+    assert http_date_ns(http_date(wall_ns)) == wall_ns // 10**9 * 10**9
+
+
+def test_the_date_of_an_answer_is_read_as_the_standard_writes_it() -> None:
+    assert http_date_ns("Sun, 06 Nov 1994 08:49:37 GMT") == 784_111_777 * 10**9
+    assert http_date(784_111_777 * 10**9) == "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 CET",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, 06 Nov 0000 08:49:37 GMT",
+        "1994-11-06T08:49:37Z",
+    ],
+)
+def test_what_is_no_date_of_an_answer_is_none(text: str) -> None:
+    assert http_date_ns(text) is None

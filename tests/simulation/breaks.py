@@ -14,6 +14,7 @@ from chappie.core import desk as desk_module
 from chappie.core import gate as gate_module
 from chappie.core.account import Account
 from chappie.core.blotter import Naming
+from chappie.core.budget import Budget
 from chappie.core.core import Core
 from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults
@@ -37,6 +38,7 @@ from chappie.model.faults import Fault
 from chappie.model.orders import NewOrder
 from chappie.model.records import Fill, Intent
 from chappie.model.reports import (
+    BudgetSeen,
     FillsRead,
     OrderSaid,
     OrdersRead,
@@ -194,6 +196,56 @@ def fills_from_the_stream_only(patch: Patch) -> None:
 
 def switch_trusted_unproven(patch: Patch) -> None:
     patch(Switch, "holds", lambda self, until_ns: True)
+
+
+def switch_not_read_back(patch: Patch) -> None:
+    patch(Switch, "_is_what_was_asked", lambda self, armed: True)
+
+
+def missed_renewal_unnoticed(patch: Patch) -> None:
+    patch(Switch, "is_missed", lambda self, at, relied_on: False)
+
+
+# --- what the venue allows
+
+
+def bucket_assumed_full(patch: Patch) -> None:
+    true = Budget.begin
+
+    def begin(self: Budget, at: Any, waits: Any) -> None:
+        true(self, at, waits)
+        self.seen(at.now_ns, BudgetSeen(120, 120, None, 10, 10))
+
+    patch(Budget, "begin", begin)
+
+
+def retry_after_ignored(patch: Patch) -> None:
+    patch(Budget, "limited", lambda self, at, retry_after_s, headers: None)
+
+
+def ban_forgotten(patch: Patch) -> None:
+    patch(Budget, "take_record", lambda self, at: None)
+
+
+def second_layer_unpaced(patch: Patch) -> None:
+    patch(Budget, "paces", lambda self, now_ns: False)
+
+
+def reads_spend_the_reserve(patch: Patch) -> None:
+    true = Budget.is_open
+
+    def is_open(self: Budget, lane: Lane, now_ns: int, requests: int = 1) -> bool:
+        return lane is Lane.RECONCILE or true(self, lane, now_ns, requests)
+
+    patch(Budget, "is_open", is_open)
+
+
+def collar_ignored(patch: Patch) -> None:
+    patch(gate_module, "_within_collar", lambda order, c: True)
+
+
+def clock_of_answers_unread(patch: Patch) -> None:
+    patch(BitmexDialect, "stated_time", lambda self, answer: None)
 
 
 def silence_unnoticed(patch: Patch) -> None:

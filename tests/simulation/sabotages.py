@@ -25,10 +25,15 @@ from chappie.simulation.night import Night, Violation
 from chappie.simulation.scenario import Scenario, scenario
 from tests.core import (
     test_account,
+    test_budget,
     test_reconcile,
     test_requests,
     test_world_faults,
     test_world_recovery,
+    test_world_start,
+    test_world_storms,
+    test_world_switch,
+    test_world_trading,
 )
 from tests.journal import test_kept
 from tests.simulation import breaks
@@ -321,6 +326,63 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "another instance on the account is traded against",
         breaks.not_alone_ignored,
         scene=test_world_recovery.test_a_living_instance_with_a_newer_epoch_is_left_to_trade_alone,
+    ),
+    Sabotage(
+        "switch_not_read_back",
+        "any answer of the venue counts as the switch that was asked for",
+        breaks.switch_not_read_back,
+        scene=test_world_switch.test_no_order_leaves_on_an_answer_that_armed_something_else,
+    ),
+    Sabotage(
+        "missed_renewal_unnoticed",
+        "a renewal of the switch that never comes alarms nobody",
+        breaks.missed_renewal_unnoticed,
+        scene=test_world_switch.test_a_renewal_that_keeps_failing_is_named_and_our_orders_go_before_the_venue_cancels,
+    ),
+    Sabotage(
+        "bucket_assumed_full",
+        "a start takes the whole request budget for its own",
+        breaks.bucket_assumed_full,
+        scene=test_world_storms.test_a_venue_that_tells_no_budget_is_traded_at_by_our_own_count,
+    ),
+    Sabotage(
+        "retry_after_ignored",
+        "requests leave before the time that a 429 told",
+        breaks.retry_after_ignored,
+        ("waits_honoured",),
+        ("throttle",),
+    ),
+    Sabotage(
+        "ban_forgotten",
+        "a ban binds only the process that was banned",
+        breaks.ban_forgotten,
+        scene=test_world_storms.test_a_ban_page_stops_at_once_and_nobody_sends_before_its_end,
+    ),
+    Sabotage(
+        "reads_spend_the_reserve",
+        "reads leave nothing of a low budget to cancels",
+        breaks.reads_spend_the_reserve,
+        scene=test_budget.test_reads_leave_a_part_of_the_reserve_to_cancels,
+    ),
+    Sabotage(
+        "second_layer_unpaced",
+        "an order takes the last request of a second",
+        breaks.second_layer_unpaced,
+        scene=test_world_storms.test_an_order_waits_for_the_second_in_which_the_venue_has_room,
+    ),
+    Sabotage(
+        "collar_ignored",
+        "an order pays any price",
+        breaks.collar_ignored,
+        scene=test_world_trading.test_no_order_follows_a_book_that_left_the_mark,
+        arguments={"style": "market"},
+    ),
+    Sabotage(
+        "clock_of_answers_unread",
+        "a clock that drifts is not looked at while nothing is armed",
+        breaks.clock_of_answers_unread,
+        scene=test_world_start.test_a_clock_that_drifts_is_found_by_reads_alone_while_nothing_is_armed,
+        arguments={"ahead_ms": -2_500},
     ),
     Sabotage(
         "changes_before_the_image_applied",

@@ -175,6 +175,18 @@ def test_the_dead_mans_switch_fires_after_its_milliseconds(rig: Rig) -> None:
     assert rig.ask("GET", '/order?filter={"open":true}').json == []
 
 
+def test_a_wrong_clock_states_wrong_times_of_a_switch_that_fires_in_time(rig: Rig) -> None:
+    rig.order("Buy", 100, 59_000)
+    rig.arm("skew_clock", ms=700)
+    armed = rig.ask("POST", "/order/cancelAllAfter", {"timeout": 60_000}).json
+    wrong_ns = T0 + 700_000_000
+    assert armed == {"now": stamp(wrong_ns), "cancelTime": stamp(wrong_ns + 60 * SECOND_NS)}
+    rig.wait(59.9)
+    assert len(rig.ask("GET", '/order?filter={"open":true}').json) == 1
+    rig.wait(0.1)
+    assert rig.ask("GET", '/order?filter={"open":true}').json == []
+
+
 def test_a_position_closes_by_its_own_route(rig: Rig) -> None:
     rig.quote()
     rig.order("Buy", 300)

@@ -28,9 +28,8 @@ class Denial(Enum):
     MAX_POSITION = "position and working orders would exceed bot.max_position"
     PRICE = "the price is not within the venue's limits"
     PRICE_COLLAR = (
-        "a buy would pay more than orders.price_collar_pct above the mark or the best ask (a sell "
-        "less than that below the mark or the best bid), or there is nothing to hold it against: "
-        "at market, both are needed"
+        "it would pay more than orders.price_collar_pct beyond the mark or the opposite touch, "
+        "or neither is known (at market both must be)"
     )
     FILLS_MISSING = "the venue said filled, and the execution is not in the ledger yet"
     IN_DOUBT = "an order of unknown fate counts at its worst case"
@@ -58,10 +57,10 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     switch_holds: bool
     allow_trade: bool
     # What a price is held against, in ticks; None where it is not known.
-    mark: int | None = None
-    best_bid: int | None = None
-    best_ask: int | None = None
-    collar_ppm: int = 50_000
+    mark: int | None
+    best_bid: int | None
+    best_ask: int | None
+    collar_ppm: int
 
 
 def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:

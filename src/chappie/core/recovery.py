@@ -37,7 +37,7 @@ class Recovered(msgspec.Struct):
     overlap of reads covers; None for a folder without a history. ``from_ns`` is the wall time at
     which the ledger begins (an opening or an adjustment), and ``asked`` names the orders that were
     asked for since: an older execution of any other is in the position that it began with.
-    ``waits`` is until when the venue told us to send nothing: the one that ends last.
+    ``waits`` is until when the venue told us to send nothing, by its last word.
     """
 
     ledger: Ledger
@@ -73,7 +73,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
             case Carried():
                 ledger.go_on_from(record)
                 from_ns = record.from_ns
-                waits = _later(waits, record.waits)
+                waits = record.waits
             case Intent():
                 name = record.order.cl_ord_id
                 intents[name] = record
@@ -81,7 +81,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
             case Ended():
                 ends[record.cl_ord_id] = record
             case Waits():
-                waits = _later(waits, record)
+                waits = record
             case Stopped():
                 pass
             case _:
@@ -94,13 +94,6 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
             orders.append(order)
             whole_ns = intent.wall_ns if whole_ns is None else min(whole_ns, intent.wall_ns)
     return Recovered(ledger, orders, whole_ns, from_ns, intents, waits)
-
-
-def _later(one: Waits | None, other: Waits | None) -> Waits | None:
-    """Of two, the one that ends later."""
-    if one is None or other is None:
-        return one or other
-    return max(one, other, key=lambda waits: waits.until_wall_ns)
 
 
 def _order(

@@ -96,7 +96,8 @@ class FundingPaid(_Kept, frozen=True, gc=False):
 
 class Waits(_Kept, frozen=True, gc=False):
     """The venue told us at ``wall_ns`` to send nothing until a moment: a long retry-after, or a
-    ban. It binds the next process too.
+    ban. It binds the next process too. The last one counts; one that is over when it is written
+    says that somebody lifted what came before.
     """
 
     wall_ns: int
@@ -109,7 +110,7 @@ class Carried(_Kept, frozen=True, gc=False):
 
     Stands first in a log, in the place of records of which a start needs no more than their sum.
     ``from_ns`` is the wall time at which their ledger begins: an opening or an adjustment;
-    ``waits`` is the one that ends last.
+    ``waits`` is the last one.
     """
 
     file: str

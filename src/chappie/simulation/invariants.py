@@ -44,6 +44,7 @@ INVARIANTS: dict[str, str] = {
     "fills_in_time": "no order is sent while a fill older than promise 5 allows is not booked",
     "halts_when_liquidated": "no order is sent by a run long after it was liquidated",
     "foreign_untouched": "no request of ours touches an order without our prefix",
+    "waits_honoured": "no run sends before the end of a wait that it was told by an answer",
     "stop_cancels": "a run that stops asks to cancel all that it knows to work, but for a ban",
     "known_is_true": "who ends and calls the account known has no order at work, and our position",
     "owned": "a working order of ours has an owner: a trader, a start that is due, or the switch",
@@ -55,6 +56,8 @@ INVARIANTS: dict[str, str] = {
 
 # A stop reads for so long at most; what the venue takes meanwhile it cannot have seen.
 _LAST_READS_NS = 3 * SECOND_NS
+
+_BAN_NS = 3600 * SECOND_NS
 
 BUGS = (StopReason.INVARIANT_VIOLATED, StopReason.INTERNAL_ERROR)
 
@@ -163,6 +166,8 @@ class Witness(Watch):
         self._market_ns = 0
         # The newest quote, and when it was handled.
         self._quote: tuple[bytes, int] | None = None
+        # Which run was told to send nothing, and until when.
+        self._told = 0, 0
         self._count_working = -1
         reconcile, orders = night.config.reconcile, night.config.orders
         # Promise 5: so long a fill, or a position that moved, may stay unknown to a trading bot.
@@ -185,6 +190,7 @@ class Witness(Watch):
             if self._unknown:
                 self._mentioned(event.payload)
         elif type(event) is Answered:
+            self._heard_wait(process, event)
             self._answered(process, event)
         elif type(event) is Unanswered and not event.sent:
             self._settle(process, event.request_id)
@@ -195,6 +201,11 @@ class Witness(Watch):
         self._night.stepped(process, event, commands)
 
     def performing(self, process: Process, command: Command) -> None:
+        if isinstance(command, SendOrder | SendCall):
+            epoch, until_ns = self._told
+            if epoch == process.epoch and self._night.now_ns < until_ns:
+                left_s = (until_ns - self._night.now_ns) / SECOND_NS
+                self._broken("waits_honoured", f"{command.call.path} {left_s:.3f} s too early")
         if type(command) is SendOrder:
             self._order(process, command)
         elif type(command) is SendCall:
@@ -208,6 +219,17 @@ class Witness(Watch):
         if len(names) > 1 and len(names) != self._count_working:
             self._broken("one_order", f"at once: {', '.join(names)}")
         self._count_working = len(names)
+
+    def _heard_wait(self, process: Process, event: Answered) -> None:
+        epoch, until_ns = self._told
+        if event.status == 429:
+            for_ns = int(event.headers.get("retry-after", "1")) * SECOND_NS
+        elif event.status == 403 and event.body.startswith(b"<html>"):
+            for_ns = _BAN_NS
+        else:
+            return
+        until_ns = until_ns if epoch == process.epoch else 0
+        self._told = process.epoch, max(until_ns, self._night.now_ns + for_ns)
 
     # --- knowledge of fates
 

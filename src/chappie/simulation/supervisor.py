@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chappie.guardian.restarts import History, Restart, judge
 from chappie.model.events import Started, StopAsked
 from chappie.model.faults import FAULTS, StopReason
+from chappie.model.records import Waits
 from chappie.model.units import SECOND_NS
 from chappie.simulation.invariants import BUGS
 from chappie.simulation.process import End, Process
@@ -87,9 +88,17 @@ class Supervisor:
         night.disk.full = False
         night.clear("ban_403")
         night.venue.throttle.lift_bans()
+        self._lift_the_wait()
         night.hand.trade_back()
         self._history = History()
         self.start()
+
+    def _lift_the_wait(self) -> None:
+        """The ban is over before its time, and only a person can know that."""
+        disk, wall_ns = self._night.disk, self._night.at().wall_ns
+        told = [record for record in disk.kept() if isinstance(record, Waits)]
+        if told and told[-1].until_wall_ns > wall_ns:
+            disk.append_kept(Waits(wall_ns, wall_ns, banned=False))
 
     def hurry(self) -> None:
         """Everything is well again: whoever waits does not have to wait long."""

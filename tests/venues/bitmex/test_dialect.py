@@ -437,8 +437,9 @@ def test_the_headers_of_both_layers_are_read() -> None:
         "x-ratelimit-remaining": "117",
         "x-ratelimit-reset": "1734024472",
         "x-ratelimit-remaining-1s": "9",
+        "x-ratelimit-limit-1s": "10",
     }
-    assert _budget(headers) == BudgetSeen(120, 117, 1734024472, 9)
+    assert _budget(headers) == BudgetSeen(120, 117, 1734024472, 9, 10)
 
 
 def test_a_missing_header_is_none_and_not_zero() -> None:
@@ -497,7 +498,19 @@ def _approved(**changed: Any) -> Approved[NewOrder]:
         max_position=1000,
         switch_holds=True,
         allow_trade=True,
+        mark=fields["price"] or 60_000,
+        best_bid=fields["price"] or 60_000,
+        best_ask=fields["price"] or 60_001,
+        collar_ppm=50_000,
     )
     approved = examine(NewOrder(**fields), circumstances)
     assert isinstance(approved, Approved), approved
     return approved
+
+
+def test_the_date_of_any_answer_states_the_venues_time() -> None:
+    for status, body in ((200, b"[]"), (429, b"{}"), (502, b"<html>")):
+        answer = answered(body, status, {"date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+        assert dialect().stated_time(answer) == 784_111_777 * 10**9
+    assert dialect().stated_time(answered(b"[]", 200, {})) is None
+    assert dialect().stated_time(answered(b"[]", 200, {"date": "noon"})) is None
