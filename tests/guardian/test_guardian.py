@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chappie.guardian.guardian import fate
+from chappie.guardian.burial import fate
 from chappie.guardian.instance import read_run
 from chappie.guardian.venue import VenueFailedError
 from chappie.live.state_dir import StateDir

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.guardian import last_stop
 from chappie.guardian.api import Api
+from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
 from chappie.guardian.keeper import Keeper
@@ -41,8 +41,6 @@ _VENUE_ENDS_BY_S = 4.5
 _VENUE_ENDS_WITHIN_S = 1.0
 _VENUE_GETS_AT_LEAST_S = 0.2
 _OUTLET_ENDS_WITHIN_S = 0.2
-_NEVER_OURS = (StopReason.NOT_ALONE, StopReason.CONFIG)
-"""Such a trader never ran here: the state folder's last stop is another's."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -88,8 +86,7 @@ class Guardian:
         self._starting = True
         self._next_start_s: float | None = None
         self._history = History()
-        self._stamp = last_stop.stamp(plan.state_dir)
-        self._last_stop = last_stop.read(plan.state_dir)
+        self._burial = Burial(plan.state_dir, outlet)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._why = ""
@@ -132,7 +129,7 @@ class Guardian:
             TraderState(
                 pid=trader.pid if trader is not None else None,
                 restarts=self._history.restarts,
-                last_stop=self._last_stop,
+                last_stop=self._burial.last_stop,
                 beat_age_s=None if age_s is None else round(age_s, 3),
                 next_start_s=None if next_start_s is None else max(0.0, next_start_s - now_s()),
             ),
@@ -174,7 +171,10 @@ class Guardian:
                 if self._before is None:
                     return Ended(StopReason.INTERNAL_ERROR.value, str(error))
                 # It worked before and may again: a start that fails counts as a stop.
-                await self._follow(StopReason.INTERNAL_ERROR, self._not_started(str(error)))
+                self._starting = False
+                last = self._before.state
+                stop = self._burial.not_started(str(error), last)
+                await self._follow(StopReason.INTERNAL_ERROR, stop)
                 continue
             self._starting = False
             stalled = await self._watch()
@@ -200,16 +200,6 @@ class Guardian:
             await asyncio.sleep(_TICK_S)
         return True
 
-    def _not_started(self, detail: str) -> LastStop:
-        self._starting = False
-        reason = StopReason.INTERNAL_ERROR
-        state = self._before.state if self._before is not None else None
-        stop = last_stop.witnessed(reason.word, reason.value, detail, iso_now(), state)
-        self._last_stop = stop
-        self._write_stop(stop)
-        self._outlet.event("error", "trader_not_started", detail=detail)
-        return stop
-
     async def _start_trader(self) -> None:
         env = dict(self._plan.env)
         inherited: Sequence[int] = ()
@@ -219,7 +209,7 @@ class Guardian:
             inherited = self._venue.inherited()
         if self._stop.is_set():
             return
-        self._stamp = last_stop.stamp(self._plan.state_dir)
+        self._burial.expect()
         self._next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
         self._outlet.event(
@@ -260,44 +250,10 @@ class Guardian:
         return False
 
     async def _bury(self, stalled: bool) -> tuple[Trader, LastStop, StopReason]:
-        """Reap it and find out why it ended; what it could not write is written for it."""
         trader = self._trader
         assert trader is not None
-        code = await trader.reaped()
+        stop, reason = await self._burial.bury(trader, stalled)
         self._trader, self._before = None, trader
-        written = self._written_by_trader()
-        if stalled:
-            reason = StopReason.LOOP_STALLED
-            detail = f"no beat for {trader.silence_s:.1f} s; killed by the guardian"
-            written = None
-        else:
-            reason, detail = fate(code, trader.ending.reason if trader.ending else None)
-            if written is not None and code < 0:
-                # Its own stop was decided and written before the signal took it.
-                reason = _named(written.reason) or reason
-            if trader.ending is not None and trader.ending.reason == reason.word:
-                detail = trader.ending.detail
-            elif code > 0:
-                # It ended before it could speak to us: what it told people is all there is.
-                detail = self._outlet.tape.last_plain_line() or detail
-        if written is not None and written.reason == reason.word:
-            stop = written
-        else:
-            stop = last_stop.witnessed(reason.word, reason.value, detail, iso_now(), trader.state)
-            if reason not in _NEVER_OURS:
-                self._write_stop(stop)
-        self._last_stop = stop
-        level = "info" if reason is StopReason.OPERATOR else "error"
-        self._outlet.event(
-            level,
-            "trader_stopped",
-            pid=trader.pid,
-            reason=reason.word,
-            code=reason.value,
-            detail=stop.detail,
-            known=stop.known,
-            **({"garbled": trader.garbled} if trader.garbled else {}),
-        )
         return trader, stop, reason
 
     async def _follow(self, reason: StopReason, stop: LastStop) -> None:
@@ -316,10 +272,11 @@ class Guardian:
                 await self._idle(delay_s)
             case StayDown(reason=word, detail=detail):
                 if word != reason.word:
-                    self._last_stop = msgspec.structs.replace(
-                        stop, reason=word, detail=f"{detail} ({stop.detail})", at=iso_now()
+                    self._burial.write(
+                        msgspec.structs.replace(
+                            stop, reason=word, detail=f"{detail} ({stop.detail})", at=iso_now()
+                        )
                     )
-                    self._write_stop(self._last_stop)
                 self._outlet.event("error", "staying_down", reason=word, detail=detail)
                 await self._idle(None)
 
@@ -364,15 +321,7 @@ class Guardian:
             self._outlet.event("error", "trader_killed", pid=trader.pid, why="it did not end")
             trader.kill()
         await self._bury(stalled=False)
-        # A death by our own hand at the operator's word is the operator's stop.
-        if self._last_stop is not None and self._last_stop.reason == StopReason.KILLED.word:
-            self._last_stop = msgspec.structs.replace(
-                self._last_stop,
-                reason=StopReason.OPERATOR.word,
-                code=StopReason.OPERATOR.value,
-                detail=f"{self._why}; killed, for it did not end by itself",
-            )
-            self._write_stop(self._last_stop)
+        self._burial.killed_at_the_operator_s_word(self._why)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -430,19 +379,6 @@ class Guardian:
             **({"note": decision.note} if decision.note else {}),
         )
 
-    def _written_by_trader(self) -> LastStop | None:
-        """Its own `last_stop.json`, if it wrote one in this run."""
-        if last_stop.stamp(self._plan.state_dir) == self._stamp:
-            return None
-        return last_stop.read(self._plan.state_dir)
-
-    def _write_stop(self, stop: LastStop) -> None:
-        try:
-            last_stop.write(self._plan.state_dir, stop)
-        except JournalError as error:
-            # A full disk must not take the guardian along; the API still tells.
-            self._outlet.event("error", "last_stop_not_written", detail=str(error))
-
     def _write_run(self) -> None:
         trader = self._trader
         run = Run(
@@ -463,25 +399,3 @@ class Guardian:
             self._trader.kill()
         if self._venue is not None:
             self._venue.kill()
-
-
-def fate(returncode: int, said: str | None) -> tuple[StopReason, str]:
-    """The reason behind an exit code of the contract, a signal, or an exit nobody planned."""
-    if returncode < 0:
-        try:
-            name = signal.Signals(-returncode).name
-        except ValueError:
-            name = f"signal {-returncode}"
-        return StopReason.KILLED, f"killed by {name}, which nobody here sent"
-    try:
-        return StopReason(returncode), f"exit code {returncode}"
-    except ValueError:
-        detail = f"exit code {returncode}, which is none of the contract's"
-        return StopReason.INTERNAL_ERROR, f"{detail}; it said {said}" if said else detail
-
-
-def _named(word: str) -> StopReason | None:
-    for reason in StopReason:
-        if reason.word == word:
-            return reason
-    return None
