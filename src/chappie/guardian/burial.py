@@ -9,6 +9,7 @@ from chappie.guardian import last_stop
 from chappie.guardian.clock import iso_now
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
+from chappie.guardian.sweep import Left
 from chappie.journal.framing import JournalError
 from chappie.live.state_dir import LastStop
 from chappie.model.faults import StopReason
@@ -86,6 +87,15 @@ class Burial:
                     reason=StopReason.OPERATOR.word,
                     code=StopReason.OPERATOR.value,
                     detail=f"{why}; killed, for it did not end by itself",
+                )
+            )
+
+    def verified(self, left: Left) -> None:
+        """What the trader could not verify, the guardian read at the venue."""
+        if self.last_stop is not None:
+            self.write(
+                msgspec.structs.replace(
+                    self.last_stop, orders=[], position=left.position, known=True
                 )
             )
 

@@ -1,20 +1,25 @@
 """The guardian: start the trader, watch it, decide what follows its end, serve the operator."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from chappie.guardian.api import Api
+from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.hand import Access, Hand
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
+from chappie.guardian.leftovers import Leftovers
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
@@ -28,6 +33,7 @@ from chappie.guardian.shown import (
 )
 from chappie.guardian.venue import Venue, VenueFailedError
 from chappie.journal.framing import JournalError
+from chappie.live import latch
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config
 from chappie.model.faults import StopReason
@@ -41,11 +47,17 @@ _VENUE_ENDS_BY_S = 4.5
 _VENUE_ENDS_WITHIN_S = 1.0
 _VENUE_GETS_AT_LEAST_S = 0.2
 _OUTLET_ENDS_WITHIN_S = 0.2
+_LATCH_WITHIN_S = 2.0
+
+
+def _no_access() -> Access | str:
+    return "the guardian was given no credentials"
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What to run. ``env`` is the trader's, without what the venue adds; ``for_s`` ends the run
-    by itself; ``effective`` is the configuration with each value's source, for the log.
+    by itself; ``effective`` is the configuration with each value's source, for the log; ``access``
+    is what opens the account to the guardian itself, or the words why nothing does.
     """
 
     config: Config
@@ -56,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     for_s: float | None = None
     effective: dict[str, object] = {}
     warnings: tuple[str, ...] = ()
+    access: Callable[[], Access | str] = _no_access
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -86,7 +99,12 @@ class Guardian:
         self._starting = True
         self._next_start_s: float | None = None
         self._history = History()
+        # Why no trader is started until a person resumes.
+        self.down_for: str | None = None
+        self._again = asyncio.Event()
+        self.hand = Hand(plan.config, plan.state_dir, plan.access, outlet.event)
         self._burial = Burial(plan.state_dir, outlet)
+        self._leftovers = Leftovers(plan.config, self.hand, outlet.event, self._burial.verified)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._why = ""
@@ -113,6 +131,21 @@ class Guardian:
         self._outlet.event("info", "ending", why=why)
         self._stop.set()
         self._last_resort.start()
+
+    @property
+    def trader(self) -> Trader | None:
+        """The one that lives, or is dead and not buried yet."""
+        return self._trader
+
+    @property
+    def last_stop(self) -> LastStop | None:
+        return self._burial.last_stop
+
+    def start_again(self, why: str) -> None:
+        """A person resumed: whoever stays down starts again, and its restarts are forgotten."""
+        if self.down_for is not None:
+            self._outlet.event("info", "starting_again", why=why, was=self.down_for)
+            self._again.set()
 
     def look(self) -> Shown:
         """The picture of this moment."""
@@ -164,6 +197,13 @@ class Guardian:
                     f"another trader runs in {self._plan.state_dir}; one folder, one bot",
                 )
             try:
+                if self._keeper is not None:
+                    await self._keeper.ensure()
+                halt = await self._halted()
+                if halt is not None:
+                    await self._stay_down(StopReason.HALTED.word, halt)
+                    continue
+                await self._or_stop(self._leftovers.before_start())
                 await self._start_trader()
             except (VenueFailedError, OSError) as error:
                 if self._stop.is_set():
@@ -187,6 +227,14 @@ class Guardian:
             await self._follow(reason, stop)
         return Ended(0)
 
+    async def _halted(self) -> str | None:
+        """The halt that is latched; a disk that does not answer is one, too."""
+        try:
+            found = await aside(lambda: latch.read(self._plan.state_dir), _LATCH_WITHIN_S)
+        except TimeoutError:
+            return "the latch cannot be read: the disk does not answer"
+        return None if found is None else found.words
+
     async def _folder_is_free(self) -> bool:
         """Wait for the orphan of a killed guardian to end; False when somebody stays."""
         until_s = now_s() + _ORPHAN_ENDS_WITHIN_S
@@ -203,13 +251,13 @@ class Guardian:
     async def _start_trader(self) -> None:
         env = dict(self._plan.env)
         inherited: Sequence[int] = ()
-        if self._venue is not None and self._keeper is not None:
-            await self._keeper.ensure()
+        if self._venue is not None:
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
         if self._stop.is_set():
             return
         self._burial.expect()
+        self._leftovers.started()
         self._next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
         self._outlet.event(
@@ -254,14 +302,12 @@ class Guardian:
         assert trader is not None
         stop, reason = await self._burial.bury(trader, stalled)
         self._trader, self._before = None, trader
+        self._leftovers.ended(trader, stop, reason)
         return trader, stop, reason
 
     async def _follow(self, reason: StopReason, stop: LastStop) -> None:
-        """Restart after the back-off, or stay down until asked to end."""
-        orders = self._plan.config.orders
-        # In observe-only nothing can be on its way to the venue, so nothing is waited for.
-        may_arrive = self._plan.config.bot.allow_trade and not stop.known
-        quiet_s = orders.expires_after_s + 1.0 if may_arrive else 0.0
+        """Restart after the back-off and the second look at the venue, or stay down."""
+        quiet_s, bound_s = self._quiet_s(stop), self._leftovers.bound_s
         self._history, verdict = judge(self._history, reason, now_s(), self._limits, quiet_s)
         match verdict:
             case Restart(delay_s=delay_s):
@@ -269,26 +315,73 @@ class Guardian:
                 self._outlet.event(
                     "warning", "restarting", reason=reason.word, delay_s=round(delay_s, 3)
                 )
+                clearing = asyncio.create_task(self._leftovers.clear(stays_down=False))
                 await self._idle(delay_s)
-            case StayDown(reason=word, detail=detail):
+                over_s = max(0.0, bound_s - delay_s)
+                await self._or_stop(asyncio.wait({clearing}, timeout=over_s))
+                await _given_up(clearing)
+            case StayDown(reason=word, detail=detail, halts=halts):
                 if word != reason.word:
                     self._burial.write(
                         msgspec.structs.replace(
                             stop, reason=word, detail=f"{detail} ({stop.detail})", at=iso_now()
                         )
                     )
-                self._outlet.event("error", "staying_down", reason=word, detail=detail)
-                await self._idle(None)
+                if halts:
+                    await self._latch(f"{word}: {stop.detail}")
+                await self._stay_down(word, detail)
+
+    async def _stay_down(self, reason: str, detail: str) -> None:
+        """Until a person resumes: nothing of ours is left at the venue, and we go on serving."""
+        self._starting = False
+        self._next_start_s = None
+        self.down_for = reason
+        self._again.clear()
+        self._outlet.event("error", "staying_down", reason=reason, detail=detail)
+        clearing = asyncio.create_task(self._leftovers.clear(stays_down=True))
+        await self._idle(None)
+        await _given_up(clearing)
+        # A stray request of ours would take the switch from under the next trader's orders.
+        await self._idle(self.hand.stray_s)
+        self.down_for = None
+        self._history = History(restarts=self._history.restarts + 1)
+
+    async def _latch(self, words: str) -> None:
+        """A halt that outlives us; one that cannot be written is told, and we stay down anyway."""
+        try:
+            await aside(lambda: latch.set_(self._plan.state_dir, words), _LATCH_WITHIN_S)
+        except (JournalError, TimeoutError) as error:
+            words = str(error) or "the disk does not answer"
+            self._outlet.event("error", "halt_not_latched", detail=words)
+        else:
+            self._outlet.event("error", "halted", detail=words)
+
+    def _quiet_s(self, stop: LastStop) -> float:
+        """How long a request of the dead trader can still arrive (promise 6)."""
+        # In observe-only nothing can be on its way to the venue, so nothing is waited for.
+        may_arrive = self._plan.config.bot.allow_trade and not stop.known
+        return self._plan.config.orders.expires_after_s + 1.0 if may_arrive else 0.0
+
+    async def _or_stop(self, what: Awaitable[object]) -> None:
+        """Wait for it, but not when we are asked to end."""
+        task = asyncio.ensure_future(what)
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        await _given_up(task)
 
     async def _idle(self, for_s: float | None) -> None:
+        """So long, or with None until somebody starts us again; not when we are asked to end."""
         until_s = None if for_s is None else now_s() + for_s
-        while not self._stop.is_set() and (until_s is None or now_s() < until_s):
+        while not self._stop.is_set():
+            if now_s() >= until_s if until_s is not None else self._again.is_set():
+                return
             self._show()
+            if self._keeper is not None:
+                self._keeper.tend()
             rest_s = _TICK_S if until_s is None else min(_TICK_S, max(0.0, until_s - now_s()))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), rest_s)
-            except TimeoutError:
-                continue
 
     async def _end(self, ended: Ended) -> None:
         """Trader first (it still needs its venue), then the venue, then what people look at."""
@@ -296,6 +389,7 @@ class Guardian:
             self.ask_to_end(ended.line or "nothing left to do")
         if self._trader is not None:
             await self._end_trader(self._trader)
+            await self._leftovers.last_look(self._asked_s + _VENUE_ENDS_BY_S - now_s())
         self._starting = False
         self._show()
         if self._keeper is not None:
@@ -399,3 +493,11 @@ class Guardian:
             self._trader.kill()
         if self._venue is not None:
             self._venue.kill()
+
+
+async def _given_up(task: "asyncio.Future[Any]") -> None:
+    """End it if it goes on; a bug that it ended with is one of the guardian's own."""
+    if not task.done():
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
