@@ -31,6 +31,7 @@ class Guard:
         self.sockets = Sockets(world, self)
         self._world = world
         self._errand: Sweep | Closing | None = None
+        self._closing: Closing | None = None
         self._over: Callable[[], None] = lambda: None
         self._turn = 0
 
@@ -66,7 +67,12 @@ class Guard:
     def flatten(self, epoch: int, within_s: float, tell: Callable[[Flattened], None]) -> None:
         """Close the position with one reduce-only order."""
         at = self._world.at()
-        closing = Closing(self.asking, epoch, at, at.now_ns + seconds_ns(within_s))
+        until_ns = at.now_ns + seconds_ns(within_s)
+        closing = self._closing
+        if closing is not None and closing.in_doubt:
+            closing.go_on(at, until_ns)
+        else:
+            closing = self._closing = Closing(self.asking, epoch, at, until_ns)
 
         def over() -> None:
             assert closing.flattened is not None, "an errand runs to its end"

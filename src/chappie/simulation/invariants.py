@@ -200,6 +200,7 @@ class Witness(Watch):
 
     def guarding(self, command: Command) -> None:
         process = self._night.process
+        self._night.trace.guarded(command)
         if type(command) not in (SendCall, SendOrder):
             return
         if process is not None and process.alive:
