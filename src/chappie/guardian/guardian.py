@@ -199,11 +199,11 @@ class Guardian:
             try:
                 if self._keeper is not None:
                     await self._keeper.ensure()
+                await self._or_stop(self._leftovers.before_start())
                 halt = await self._halted()
                 if halt is not None:
                     await self._stay_down(StopReason.HALTED.word, halt)
                     continue
-                await self._or_stop(self._leftovers.before_start())
                 await self._start_trader()
             except (VenueFailedError, OSError) as error:
                 if self._stop.is_set():
