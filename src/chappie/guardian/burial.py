@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from chappie.guardian import last_stop
+from chappie.guardian.aside import aside
 from chappie.guardian.clock import iso_now
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
@@ -15,12 +16,16 @@ from chappie.live.state_dir import LastStop
 from chappie.model.faults import StopReason
 from chappie.model.state import State
 
+_DISK_WITHIN_S = 1.0
 _NEVER_OURS = (StopReason.NOT_ALONE, StopReason.CONFIG)
 """Such a trader never ran here: the state folder's last stop is another's."""
 
 
 class Burial:
-    """Owns what the guardian knows of the last stop. Call `expect` before each start."""
+    """Owns what the guardian knows of the last stop. Call `expect` before each start.
+
+    Every look at the disk is aside and bounded: one that hangs costs a line, never the guardian.
+    """
 
     def __init__(self, state_dir: Path, outlet: Outlet) -> None:
         self._state_dir = state_dir
@@ -28,14 +33,18 @@ class Burial:
         self._stamp = last_stop.stamp(state_dir)
         self.last_stop = last_stop.read(state_dir)
 
-    def expect(self) -> None:
+    async def expect(self) -> None:
         """A trader starts: what is written from here on is its word."""
-        self._stamp = last_stop.stamp(self._state_dir)
+        try:
+            self._stamp = await aside(lambda: last_stop.stamp(self._state_dir), _DISK_WITHIN_S)
+        except TimeoutError:
+            # Then what was there before is told from a new word by what it says.
+            self._stamp = None
 
     async def bury(self, trader: Trader, stalled: bool) -> tuple[LastStop, StopReason]:
         """Reap it and find out why it ended; what it could not write is written for it."""
         code = await trader.reaped()
-        written = self._written_by_trader()
+        written = await self._written_by_trader()
         if stalled:
             reason = StopReason.LOOP_STALLED
             detail = f"no beat for {trader.silence_s:.1f} s; killed by the guardian"
@@ -56,7 +65,7 @@ class Burial:
             stop = last_stop.witnessed(reason.word, reason.value, detail, iso_now(), trader.state)
             self.last_stop = stop
             if reason not in _NEVER_OURS:
-                self.write(stop)
+                await self.write(stop)
         level = "info" if reason is StopReason.OPERATOR else "error"
         self._outlet.event(
             level,
@@ -70,18 +79,18 @@ class Burial:
         )
         return stop, reason
 
-    def not_started(self, detail: str, last: State | None) -> LastStop:
+    async def not_started(self, detail: str, last: State | None) -> LastStop:
         """A start that failed counts as a stop; ``last`` is what the trader before it knew."""
         reason = StopReason.INTERNAL_ERROR
         stop = last_stop.witnessed(reason.word, reason.value, detail, iso_now(), last)
-        self.write(stop)
+        await self.write(stop)
         self._outlet.event("error", "trader_not_started", detail=detail)
         return stop
 
-    def killed_at_the_operator_s_word(self, why: str) -> None:
+    async def killed_at_the_operator_s_word(self, why: str) -> None:
         """A death by our own hand at the operator's word is the operator's stop."""
         if self.last_stop is not None and self.last_stop.reason == StopReason.KILLED.word:
-            self.write(
+            await self.write(
                 msgspec.structs.replace(
                     self.last_stop,
                     reason=StopReason.OPERATOR.word,
@@ -90,29 +99,39 @@ class Burial:
                 )
             )
 
-    def verified(self, left: Left) -> None:
+    async def verified(self, left: Left) -> None:
         """What the trader could not verify, the guardian read at the venue."""
         if self.last_stop is not None:
-            self.write(
+            await self.write(
                 msgspec.structs.replace(
                     self.last_stop, orders=[], position=left.position, known=True
                 )
             )
 
-    def write(self, stop: LastStop) -> None:
+    async def write(self, stop: LastStop) -> None:
         """This is the last stop from now on."""
         self.last_stop = stop
         try:
-            last_stop.write(self._state_dir, stop)
-        except JournalError as error:
+            await aside(lambda: last_stop.write(self._state_dir, stop), _DISK_WITHIN_S)
+        except (JournalError, TimeoutError) as error:
             # A full disk must not take the guardian along; the API still tells.
-            self._outlet.event("error", "last_stop_not_written", detail=str(error))
+            words = str(error) or "the disk does not answer"
+            self._outlet.event("error", "last_stop_not_written", detail=words)
 
-    def _written_by_trader(self) -> LastStop | None:
+    async def _written_by_trader(self) -> LastStop | None:
         """Its own `last_stop.json`, if it wrote one in this run."""
-        if last_stop.stamp(self._state_dir) == self._stamp:
+
+        def found() -> LastStop | None:
+            if last_stop.stamp(self._state_dir) == self._stamp:
+                return None
+            return last_stop.read(self._state_dir)
+
+        try:
+            written = await aside(found, _DISK_WITHIN_S)
+        except TimeoutError:
             return None
-        return last_stop.read(self._state_dir)
+        # A write of ours that a slow disk finished late is not its word.
+        return None if written == self.last_stop else written
 
 
 def fate(returncode: int, said: str | None) -> tuple[StopReason, str]:

@@ -11,18 +11,20 @@ from typing import Any
 
 import msgspec
 
+from chappie.guardian import latching
 from chappie.guardian.api import Api
 from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.hand import Access, Hand
-from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
+from chappie.guardian.instance import Run, trader_is_there
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
 from chappie.guardian.leftovers import Leftovers
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
+from chappie.guardian.run_file import RunFile
 from chappie.guardian.shown import (
     Setting,
     Shown,
@@ -32,8 +34,6 @@ from chappie.guardian.shown import (
     why_stopped,
 )
 from chappie.guardian.venue import Venue, VenueFailedError
-from chappie.journal.framing import JournalError
-from chappie.live import latch
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config
 from chappie.model.faults import StopReason
@@ -47,7 +47,7 @@ _VENUE_ENDS_BY_S = 4.5
 _VENUE_ENDS_WITHIN_S = 1.0
 _VENUE_GETS_AT_LEAST_S = 0.2
 _OUTLET_ENDS_WITHIN_S = 0.2
-_LATCH_WITHIN_S = 2.0
+_DISK_WITHIN_S = 2.0
 
 
 def _no_access() -> Access | str:
@@ -92,6 +92,7 @@ class Guardian:
         self._limits = plan.config.supervisor
         self._outlet = outlet
         self._venue = venue
+        self._run_file = RunFile(plan.state_dir, outlet.event)
         self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
         self._api: Api = api(self.look)
         self._trader: Trader | None = None
@@ -200,7 +201,7 @@ class Guardian:
                 if self._keeper is not None:
                     await self._keeper.ensure()
                 await self._or_stop(self._leftovers.before_start())
-                halt = await self._halted()
+                halt = await latching.halted(self._plan.state_dir)
                 if halt is not None:
                     await self._stay_down(StopReason.HALTED.word, halt)
                     continue
@@ -213,7 +214,7 @@ class Guardian:
                 # It worked before and may again: a start that fails counts as a stop.
                 self._starting = False
                 last = self._before.state
-                stop = self._burial.not_started(str(error), last)
+                stop = await self._burial.not_started(str(error), last)
                 await self._follow(StopReason.INTERNAL_ERROR, stop)
                 continue
             self._starting = False
@@ -227,19 +228,11 @@ class Guardian:
             await self._follow(reason, stop)
         return Ended(0)
 
-    async def _halted(self) -> str | None:
-        """The halt that is latched; a disk that does not answer is one, too."""
-        try:
-            found = await aside(lambda: latch.read(self._plan.state_dir), _LATCH_WITHIN_S)
-        except TimeoutError:
-            return "the latch cannot be read: the disk does not answer"
-        return None if found is None else found.words
-
     async def _folder_is_free(self) -> bool:
         """Wait for the orphan of a killed guardian to end; False when somebody stays."""
         until_s = now_s() + _ORPHAN_ENDS_WITHIN_S
         said = False
-        while trader_is_there(self._plan.state_dir) and not self._stop.is_set():
+        while not self._stop.is_set() and await self._somebody_is_there():
             if now_s() > until_s:
                 return False
             if not said:
@@ -247,6 +240,13 @@ class Guardian:
                 said = True
             await asyncio.sleep(_TICK_S)
         return True
+
+    async def _somebody_is_there(self) -> bool:
+        try:
+            return await aside(lambda: trader_is_there(self._plan.state_dir), _DISK_WITHIN_S)
+        except TimeoutError:
+            # The trader takes the folder's lock itself, or does not run.
+            return False
 
     async def _start_trader(self) -> None:
         env = dict(self._plan.env)
@@ -256,7 +256,7 @@ class Guardian:
             inherited = self._venue.inherited()
         if self._stop.is_set():
             return
-        self._burial.expect()
+        await self._burial.expect()
         self._leftovers.started()
         self._next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
@@ -322,13 +322,14 @@ class Guardian:
                 await _given_up(clearing)
             case StayDown(reason=word, detail=detail, halts=halts):
                 if word != reason.word:
-                    self._burial.write(
+                    await self._burial.write(
                         msgspec.structs.replace(
                             stop, reason=word, detail=f"{detail} ({stop.detail})", at=iso_now()
                         )
                     )
                 if halts:
-                    await self._latch(f"{word}: {stop.detail}")
+                    words = f"{word}: {stop.detail}"
+                    await latching.halt(self._plan.state_dir, words, self._outlet.event)
                 await self._stay_down(word, detail)
 
     async def _stay_down(self, reason: str, detail: str) -> None:
@@ -345,16 +346,6 @@ class Guardian:
         await self._idle(self.hand.stray_s)
         self.down_for = None
         self._history = History(restarts=self._history.restarts + 1)
-
-    async def _latch(self, words: str) -> None:
-        """A halt that outlives us; one that cannot be written is told, and we stay down anyway."""
-        try:
-            await aside(lambda: latch.set_(self._plan.state_dir, words), _LATCH_WITHIN_S)
-        except (JournalError, TimeoutError) as error:
-            words = str(error) or "the disk does not answer"
-            self._outlet.event("error", "halt_not_latched", detail=words)
-        else:
-            self._outlet.event("error", "halted", detail=words)
 
     def _quiet_s(self, stop: LastStop) -> float:
         """How long a request of the dead trader can still arrive (promise 6)."""
@@ -397,10 +388,7 @@ class Guardian:
             within_s = max(_VENUE_GETS_AT_LEAST_S, min(_VENUE_ENDS_WITHIN_S, left_s))
             await self._keeper.stop(within_s)
         await self._api.stop()
-        try:
-            forget_run(self._plan.state_dir)
-        except OSError as error:
-            self._outlet.event("warning", "run_file_left", detail=str(error))
+        await self._run_file.forget()
         self._outlet.event("info", "guardian_ended", code=ended.code, why=ended.line or self._why)
         self._outlet.close(_OUTLET_ENDS_WITHIN_S)
         self._last_resort.dismiss()
@@ -415,7 +403,7 @@ class Guardian:
             self._outlet.event("error", "trader_killed", pid=trader.pid, why="it did not end")
             trader.kill()
         await self._bury(stalled=False)
-        self._burial.killed_at_the_operator_s_word(self._why)
+        await self._burial.killed_at_the_operator_s_word(self._why)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -483,10 +471,7 @@ class Guardian:
             venue_pid=self._venue.pid if self._venue is not None else None,
             epoch=trader.epoch if trader is not None else None,
         )
-        try:
-            write_run(self._plan.state_dir, run)
-        except JournalError as error:
-            self._outlet.event("error", "run_file_not_written", detail=str(error))
+        self._run_file.put(run)
 
     def _kill_everything(self) -> None:
         if self._trader is not None:

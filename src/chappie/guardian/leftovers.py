@@ -1,7 +1,7 @@
 """Orders that a trader left behind: the vigil's looks, done by the guardian's own hand."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from chappie.guardian.hand import Hand, Says
 from chappie.guardian.process import Trader
@@ -26,7 +26,7 @@ class Leftovers:
     """Tell it of each start and end; never awaited while a trader lives."""
 
     def __init__(
-        self, config: Config, hand: Hand, says: Says, verified: Callable[[Left], None]
+        self, config: Config, hand: Hand, says: Says, verified: Callable[[Left], Awaitable[None]]
     ) -> None:
         """``verified`` is told what is true of the account once nothing can change it any more."""
         self._config = config
@@ -80,7 +80,7 @@ class Leftovers:
             if self._hand.cannot is not None:
                 return
             if self._vigil.looked(asked, clock.now(), look, left, stays_down):
-                self._verified(left)
+                await self._verified(left)
 
     async def _look(self, within_s: float, *, disarm: bool = False) -> Left:
         left = await self._hand.leave_nothing(within_s, disarm=disarm)
