@@ -27,6 +27,11 @@ SIMVENUE = "chappie.simvenue"
 SIMVENUE_SERVER = "chappie.simvenue.server"
 LIVE = "chappie.live"
 RESTARTS = "chappie.guardian.restarts"
+ASKING = "chappie.guardian.asking"
+SWEEP = "chappie.guardian.sweep"
+VIGIL = "chappie.guardian.vigil"
+CLOSING = "chappie.guardian.closing"
+ERRANDS = (ASKING, SWEEP, VIGIL, CLOSING)
 GUARDIAN = "chappie.guardian"
 SIMULATION = "chappie.simulation"
 CLI = "chappie.cli"
@@ -53,16 +58,33 @@ LAYERS = (
         (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL),
         ("msgspec", "aiohttp", "picows", "uvloop", "yarl"),
     ),
-    # Pure: when a stopped trader is started again. The simulated supervisor asks it too.
+    # Pure: when a stopped trader is started again, what the guardian asks of the venue, and when.
+    # The simulated supervisor runs them too.
     Layer(RESTARTS, (MODEL,), ("msgspec",)),
+    Layer(ASKING, (MODEL, VENUES, CORE), ("msgspec",)),
+    Layer(SWEEP, (MODEL, VENUES, CORE, ASKING), ("msgspec",)),
+    Layer(VIGIL, (MODEL, CORE, SWEEP), ("msgspec",)),
+    Layer(CLOSING, (MODEL, VENUES, CORE, ASKING, SWEEP), ("msgspec",)),
     Layer(
         SIMULATION,
-        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, SIMVENUE, RESTARTS),
+        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, SIMVENUE, RESTARTS, *ERRANDS),
         ("msgspec",),
     ),
     Layer(
         GUARDIAN,
-        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, LIVE, SIMVENUE, RESTARTS),
+        (
+            MODEL,
+            VENUES,
+            BITMEX,
+            REGISTRY,
+            POLICIES,
+            CORE,
+            JOURNAL,
+            LIVE,
+            SIMVENUE,
+            RESTARTS,
+            *ERRANDS,
+        ),
         ("msgspec", "aiohttp", "apprise", "yarl"),
     ),
     Layer(
@@ -81,6 +103,7 @@ LAYERS = (
             SIMVENUE_SERVER,
             SIMULATION,
             RESTARTS,
+            *ERRANDS,
             GUARDIAN,
         ),
         ("msgspec", "rich"),

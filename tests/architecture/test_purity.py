@@ -6,7 +6,18 @@ import pytest
 from tests.architecture.purity import gathered, purity_offences
 from tests.architecture.syntax import modules, within
 
-PURE = ("chappie.model", "chappie.venues", "chappie.policies", "chappie.core")
+PURE = (
+    "chappie.model",
+    "chappie.venues",
+    "chappie.policies",
+    "chappie.core",
+    # What the guardian decides, run by its shell and by the simulation alike.
+    "chappie.guardian.restarts",
+    "chappie.guardian.asking",
+    "chappie.guardian.sweep",
+    "chappie.guardian.vigil",
+    "chappie.guardian.closing",
+)
 SIMVENUE = "chappie.simvenue"
 SIMULATION = "chappie.simulation"
 

@@ -1,15 +1,17 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from chappie.guardian.guardian import fate
+from chappie.guardian.burial import fate
 from chappie.guardian.instance import read_run
 from chappie.guardian.venue import VenueFailedError
+from chappie.live import latch
 from chappie.live.state_dir import StateDir
 from chappie.model.config import BotConfig, OrdersConfig
 from chappie.model.faults import StopReason
@@ -353,6 +355,86 @@ def test_a_full_disk_does_not_take_the_guardian_along(tmp_path: Path) -> None:
             shown = await rig.until(lambda shown: shown.trader.restarts >= 1)
             assert shown.trader.last_stop is not None
             assert "last_stop_not_written" in rig.screen.names()
+
+    asyncio.run(scene())
+
+
+def test_a_disk_that_hangs_stops_neither_the_watch_nor_what_follows_a_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    hanging = (
+        "run_file.write_run",
+        "burial.last_stop.write",
+        "burial.last_stop.stamp",
+        "guardian.trader_is_there",
+    )
+
+    async def scene() -> None:
+        async with running(plan(tmp_path, 3, "hang")) as rig:
+            await rig.until(lambda shown: shown.trader.pid is not None)
+            for name in hanging:
+                monkeypatch.setattr(f"chappie.guardian.{name}", lambda *args: hangs.wait())
+            await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
+            assert (await rig.get("/healthz"))[0] == 200
+            # The trader hangs, too: it is seen and killed at its time, and another one follows.
+            shown = await rig.until(lambda shown: shown.trader.restarts >= 1)
+            assert shown.trader.last_stop is not None
+            assert shown.trader.last_stop.reason == "loop_stalled"
+            assert "last_stop_not_written" in rig.screen.names()
+            hangs.set()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "restarts"), [("invariant_violated", 16, 0), ("position_mismatch", 13, 1)]
+)
+def test_what_a_person_has_to_look_at_latches_a_halt_and_a_resume_starts_again(
+    tmp_path: Path, reason: str, code: int, restarts: int
+) -> None:
+    async def scene() -> None:
+        async with running(plan(tmp_path, 1, "exit", reason, code)) as rig:
+            await rig.until(lambda _: rig.guardian.down_for == reason)
+            shown = rig.guardian.look()
+            assert shown.trader.restarts == restarts
+            halt = latch.read(tmp_path)
+            assert halt is not None
+            assert reason in halt.words
+            # While it is latched nobody starts, whoever asks.
+            rig.guardian.start_again("without a resume")
+            await rig.until(lambda _: rig.guardian.down_for == "halted")
+            assert latch.clear(tmp_path, halt)
+            rig.guardian.start_again("resumed")
+            await rig.until(lambda _: rig.screen.names().count("trader_started") == restarts + 2)
+
+    asyncio.run(scene())
+
+
+def test_a_latch_that_is_there_at_the_start_starts_nobody_until_it_is_cleared(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        halt = latch.set_(tmp_path, "looked wrong")
+        async with running(plan(tmp_path, 0, "forever")) as rig:
+            await rig.until(lambda _: rig.guardian.down_for == "halted")
+            assert (await rig.get("/healthz"))[0] == 200
+            assert rig.guardian.trader is None
+            latch.clear(tmp_path, halt)
+            rig.guardian.start_again("resumed")
+            await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
+            assert rig.guardian.down_for is None
+
+    asyncio.run(scene())
+
+
+def test_a_latch_that_appears_while_the_trader_lives_ends_its_restarts(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with running(plan(tmp_path, 20, "exit", "feed_stale", 10)) as rig:
+            await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
+            latch.set_(tmp_path, "by hand")
+            await rig.until(lambda _: rig.guardian.down_for == "halted")
+            assert rig.screen.names().count("trader_started") == 1
 
     asyncio.run(scene())
 

@@ -111,3 +111,17 @@ def test_the_back_off_survives_any_number_of_restarts() -> None:
     history = History(at_s=tuple(float(at) for at in range(5_000)))
     _, verdict = judge(history, StopReason.KILLED, 5_000.0, limits)
     assert verdict == Restart(60.0)
+
+
+def test_what_a_person_has_to_look_at_halts() -> None:
+    _, verdict = judge(History(), StopReason.INVARIANT_VIOLATED, 0.0, LIMITS)
+    assert isinstance(verdict, StayDown)
+    assert verdict.halts
+    history, verdict = judge(History(), StopReason.POSITION_MISMATCH, 0.0, LIMITS)
+    assert isinstance(verdict, Restart)
+    _, verdict = judge(history, StopReason.POSITION_MISMATCH, 0.0, LIMITS)
+    assert isinstance(verdict, StayDown)
+    assert verdict.halts
+    _, verdict = judge(History(), StopReason.VENUE_REFUSED, 0.0, LIMITS)
+    assert isinstance(verdict, StayDown)
+    assert not verdict.halts

@@ -28,6 +28,10 @@ from chappie.core.reconcile import Reconciler
 from chappie.core.requests import ForRead, Requests
 from chappie.core.switch import Switch
 from chappie.core.trading import Trading
+from chappie.guardian.asking import Asking, Heard
+from chappie.guardian.asking import Event as GuardEvent
+from chappie.guardian.sweep import Left, Sweep
+from chappie.guardian.vigil import Look, Vigil
 from chappie.journal.framing import framed
 from chappie.journal.kept import KeptLog
 from chappie.model.commands import Command, HttpCall, Keep
@@ -47,7 +51,7 @@ from chappie.model.reports import (
     Read,
     Unknown,
 )
-from chappie.model.units import Contracts
+from chappie.model.units import At, Contracts
 from chappie.venues.bitmex import dialect as dialect_module
 from chappie.venues.bitmex.dialect import BitmexDialect
 from chappie.venues.bitmex.tables import L2Mirror
@@ -443,3 +447,29 @@ def kept_log_not_synced(patch: Patch) -> None:
         os.write(self._fd, framed(self._encoder.encode(record)))
 
     patch(KeptLog, "append", append)
+
+
+def look_takes_failed_for_empty(patch: Patch) -> None:
+    hear = Asking.hear
+
+    def broken(self: Asking, at: At, event: GuardEvent) -> Heard | None:
+        heard = hear(self, at, event)
+        if heard is None or not isinstance(heard.outcome, Unknown):
+            return heard
+        if isinstance(heard.purpose, ForRead) and heard.purpose.read is Read.ORDERS:
+            return Heard(heard.purpose, heard.sent_ns, OrdersRead(()))
+        return heard
+
+    patch(Asking, "hear", broken)
+
+
+def sweep_cancels_the_living(patch: Patch) -> None:
+    patch(Sweep, "_is_left_behind", Sweep._is_ours)
+
+
+def one_look_suffices(patch: Patch) -> None:
+    def looked(self: Vigil, asked: At, at: At, look: Look, left: Left, stays_down: bool) -> bool:
+        self.are_none = left.verified
+        return left.verified
+
+    patch(Vigil, "looked", looked)

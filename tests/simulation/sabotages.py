@@ -35,6 +35,7 @@ from tests.core import (
     test_world_switch,
     test_world_trading,
 )
+from tests.guardian import test_sweep, test_vigil
 from tests.journal import test_kept
 from tests.simulation import breaks
 from tests.simulation.breaks import Patch
@@ -396,6 +397,26 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "an intent is written and may not be on the platter when its order leaves",
         breaks.kept_log_not_synced,
         scene=test_kept.test_each_append_reaches_the_platter_before_it_returns,
+    ),
+    Sabotage(
+        "look_takes_failed_for_empty",
+        "the guardian takes a failed read of the orders for an empty one",
+        breaks.look_takes_failed_for_empty,
+        ("swept_is_true",),
+        ("kill", "error_before", "answer_truncated"),
+        "post_only",
+    ),
+    Sabotage(
+        "sweep_cancels_the_living",
+        "the guardian cancels what a living trader asked for",
+        breaks.sweep_cancels_the_living,
+        scene=test_sweep.test_an_order_of_a_living_epoch_is_not_ours_to_cancel,
+    ),
+    Sabotage(
+        "one_look_suffices",
+        "the guardian looks once after a death, and not when nothing can arrive any more",
+        breaks.one_look_suffices,
+        scene=test_vigil.test_it_looks_at_once_and_again_when_nothing_can_arrive_any_more,
     ),
 )
 

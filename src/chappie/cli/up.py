@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from chappie.cli import settings
+from chappie.cli import credentials, settings
 from chappie.cli.alert import channels_of
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
@@ -20,6 +20,7 @@ from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api, PortTakenError, bind
 from chappie.guardian.channel import Channel
 from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.hand import Access
 from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
@@ -105,6 +106,7 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
             for_s=args.for_s,
             effective=chosen.effective(),
             warnings=chosen.warnings,
+            access=lambda: _access(chosen, venue),
         )
         display: Display = Terminal() if _on_terminal() else Lines()
         return asyncio.run(_guard(plan, make_api, display, venue, channels))
@@ -144,6 +146,21 @@ def _trader_env(environ: "os._Environ[str]", chosen: Settings) -> dict[str, str]
     if chosen.sources.get(settings.POLICY) == settings.DEFAULT_OF_UP:
         env |= settings.give(settings.DEFAULT_OF_UP, {settings.POLICY: chosen.config.bot.policy})
     return env
+
+
+def _access(chosen: Settings, venue: EmbeddedVenue | None) -> Access | str:
+    """What opens the account to the guardian itself, read anew for each errand: on the embedded
+    venue the demo account, whatever the environment holds.
+    """
+    if venue is not None:
+        return Access(venue.rest_url, venue.key, venue.secret)
+    try:
+        given, _ = credentials.load(os.environ)
+    except ConfigProblem as problem:
+        return str(problem)
+    if given is None:
+        return "environment: CHAPPIE_API_KEY and CHAPPIE_API_SECRET are missing"
+    return Access(chosen.config.venue.rest_url, given.key, given.secret)
 
 
 def _on_terminal() -> bool:

@@ -1,26 +1,33 @@
 """The guardian: start the trader, watch it, decide what follows its end, serve the operator."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from chappie.guardian import last_stop
+from chappie.guardian import latching
 from chappie.guardian.alerting import Alerts
 from chappie.guardian.alerts import GuardianEnds
 from chappie.guardian.api import Api
+from chappie.guardian.aside import aside
+from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.hand import Access, Hand
 from chappie.guardian.herald import Herald
-from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
+from chappie.guardian.instance import Run, trader_is_there
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
+from chappie.guardian.leftovers import Leftovers
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
+from chappie.guardian.run_file import RunFile
 from chappie.guardian.shown import (
     Setting,
     Shown,
@@ -30,7 +37,6 @@ from chappie.guardian.shown import (
     why_stopped,
 )
 from chappie.guardian.venue import Venue, VenueFailedError
-from chappie.journal.framing import JournalError
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config
 from chappie.model.faults import StopReason
@@ -46,13 +52,19 @@ _VENUE_GETS_AT_LEAST_S = 0.2
 _OUTLET_ENDS_WITHIN_S = 0.2
 _ALERTS_END_BY_S = 4.8
 _ALERTS_END_WITHIN_S = 1.0
-_NEVER_OURS = (StopReason.NOT_ALONE, StopReason.CONFIG)
-"""Such a trader never ran here: the state folder's last stop is another's."""
+
+
+_DISK_WITHIN_S = 2.0
+
+
+def _no_access() -> Access | str:
+    return "the guardian was given no credentials"
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What to run. ``env`` is the trader's, without what the venue adds; ``for_s`` ends the run
-    by itself; ``effective`` is the configuration with each value's source, for the log.
+    by itself; ``effective`` is the configuration with each value's source, for the log; ``access``
+    is what opens the account to the guardian itself, or the words why nothing does.
     """
 
     config: Config
@@ -63,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True):
     for_s: float | None = None
     effective: dict[str, object] = {}
     warnings: tuple[str, ...] = ()
+    access: Callable[[], Access | str] = _no_access
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -89,6 +102,7 @@ class Guardian:
         self._venue = venue
         self._alerts = alerting or Alerts(plan.config, Herald((), outlet.event), outlet.event)
         outlet.heard = lambda event, fields: self._alerts.heard(event, fields, self.look)
+        self._run_file = RunFile(plan.state_dir, outlet.event)
         self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
         self._api: Api = api(self.look)
         self._trader: Trader | None = None
@@ -96,8 +110,12 @@ class Guardian:
         self._starting = True
         self._next_start_s: float | None = None
         self._history = History()
-        self._stamp = last_stop.stamp(plan.state_dir)
-        self._last_stop = last_stop.read(plan.state_dir)
+        # Why no trader is started until a person resumes.
+        self.down_for: str | None = None
+        self._again = asyncio.Event()
+        self.hand = Hand(plan.config, plan.state_dir, plan.access, outlet.event)
+        self._burial = Burial(plan.state_dir, outlet)
+        self._leftovers = Leftovers(plan.config, self.hand, outlet.event, self._burial.verified)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._why = ""
@@ -125,6 +143,21 @@ class Guardian:
         self._stop.set()
         self._last_resort.start()
 
+    @property
+    def trader(self) -> Trader | None:
+        """The one that lives, or is dead and not buried yet."""
+        return self._trader
+
+    @property
+    def last_stop(self) -> LastStop | None:
+        return self._burial.last_stop
+
+    def start_again(self, why: str) -> None:
+        """A person resumed: whoever stays down starts again, and its restarts are forgotten."""
+        if self.down_for is not None:
+            self._outlet.event("info", "starting_again", why=why, was=self.down_for)
+            self._again.set()
+
     def look(self) -> Shown:
         """The picture of this moment."""
         trader = self._trader
@@ -140,7 +173,7 @@ class Guardian:
             TraderState(
                 pid=trader.pid if trader is not None else None,
                 restarts=self._history.restarts,
-                last_stop=self._last_stop,
+                last_stop=self._burial.last_stop,
                 beat_age_s=None if age_s is None else round(age_s, 3),
                 next_start_s=None if next_start_s is None else max(0.0, next_start_s - now_s()),
             ),
@@ -176,6 +209,13 @@ class Guardian:
                     f"another trader runs in {self._plan.state_dir}; one folder, one bot",
                 )
             try:
+                if self._keeper is not None:
+                    await self._keeper.ensure()
+                await self._or_stop(self._leftovers.before_start())
+                halt = await latching.halted(self._plan.state_dir)
+                if halt is not None:
+                    await self._stay_down(StopReason.HALTED.word, halt)
+                    continue
                 await self._start_trader()
             except (VenueFailedError, OSError) as error:
                 if self._stop.is_set():
@@ -183,7 +223,10 @@ class Guardian:
                 if self._before is None:
                     return Ended(StopReason.INTERNAL_ERROR.value, str(error))
                 # It worked before and may again: a start that fails counts as a stop.
-                await self._follow(StopReason.INTERNAL_ERROR, self._not_started(str(error)))
+                self._starting = False
+                last = self._before.state
+                stop = await self._burial.not_started(str(error), last)
+                await self._follow(StopReason.INTERNAL_ERROR, stop)
                 continue
             self._starting = False
             stalled = await self._watch()
@@ -200,7 +243,7 @@ class Guardian:
         """Wait for the orphan of a killed guardian to end; False when somebody stays."""
         until_s = now_s() + _ORPHAN_ENDS_WITHIN_S
         said = False
-        while trader_is_there(self._plan.state_dir) and not self._stop.is_set():
+        while not self._stop.is_set() and await self._somebody_is_there():
             if now_s() > until_s:
                 return False
             if not said:
@@ -209,26 +252,23 @@ class Guardian:
             await asyncio.sleep(_TICK_S)
         return True
 
-    def _not_started(self, detail: str) -> LastStop:
-        self._starting = False
-        reason = StopReason.INTERNAL_ERROR
-        state = self._before.state if self._before is not None else None
-        stop = last_stop.witnessed(reason.word, reason.value, detail, iso_now(), state)
-        self._last_stop = stop
-        self._write_stop(stop)
-        self._outlet.event("error", "trader_not_started", detail=detail)
-        return stop
+    async def _somebody_is_there(self) -> bool:
+        try:
+            return await aside(lambda: trader_is_there(self._plan.state_dir), _DISK_WITHIN_S)
+        except TimeoutError:
+            # The trader takes the folder's lock itself, or does not run.
+            return False
 
     async def _start_trader(self) -> None:
         env = dict(self._plan.env)
         inherited: Sequence[int] = ()
-        if self._venue is not None and self._keeper is not None:
-            await self._keeper.ensure()
+        if self._venue is not None:
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
         if self._stop.is_set():
             return
-        self._stamp = last_stop.stamp(self._plan.state_dir)
+        await self._burial.expect()
+        self._leftovers.started()
         self._next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
         self._outlet.event(
@@ -269,52 +309,16 @@ class Guardian:
         return False
 
     async def _bury(self, stalled: bool) -> tuple[Trader, LastStop, StopReason]:
-        """Reap it and find out why it ended; what it could not write is written for it."""
         trader = self._trader
         assert trader is not None
-        code = await trader.reaped()
+        stop, reason = await self._burial.bury(trader, stalled)
         self._trader, self._before = None, trader
-        written = self._written_by_trader()
-        if stalled:
-            reason = StopReason.LOOP_STALLED
-            detail = f"no beat for {trader.silence_s:.1f} s; killed by the guardian"
-            written = None
-        else:
-            reason, detail = fate(code, trader.ending.reason if trader.ending else None)
-            if written is not None and code < 0:
-                # Its own stop was decided and written before the signal took it.
-                reason = _named(written.reason) or reason
-            if trader.ending is not None and trader.ending.reason == reason.word:
-                detail = trader.ending.detail
-            elif code > 0:
-                # It ended before it could speak to us: what it told people is all there is.
-                detail = self._outlet.tape.last_plain_line() or detail
-        if written is not None and written.reason == reason.word:
-            stop = written
-        else:
-            stop = last_stop.witnessed(reason.word, reason.value, detail, iso_now(), trader.state)
-            if reason not in _NEVER_OURS:
-                self._write_stop(stop)
-        self._last_stop = stop
-        level = "info" if reason is StopReason.OPERATOR else "error"
-        self._outlet.event(
-            level,
-            "trader_stopped",
-            pid=trader.pid,
-            reason=reason.word,
-            code=reason.value,
-            detail=stop.detail,
-            known=stop.known,
-            **({"garbled": trader.garbled} if trader.garbled else {}),
-        )
+        self._leftovers.ended(trader, stop, reason)
         return trader, stop, reason
 
     async def _follow(self, reason: StopReason, stop: LastStop) -> None:
-        """Restart after the back-off, or stay down until asked to end."""
-        orders = self._plan.config.orders
-        # In observe-only nothing can be on its way to the venue, so nothing is waited for.
-        may_arrive = self._plan.config.bot.allow_trade and not stop.known
-        quiet_s = orders.expires_after_s + 1.0 if may_arrive else 0.0
+        """Restart after the back-off and the second look at the venue, or stay down."""
+        quiet_s, bound_s = self._quiet_s(stop), self._leftovers.bound_s
         self._history, verdict = judge(self._history, reason, now_s(), self._limits, quiet_s)
         match verdict:
             case Restart(delay_s=delay_s):
@@ -322,25 +326,64 @@ class Guardian:
                 self._outlet.event(
                     "warning", "restarting", reason=reason.word, delay_s=round(delay_s, 3)
                 )
+                clearing = asyncio.create_task(self._leftovers.clear(stays_down=False))
                 await self._idle(delay_s)
-            case StayDown(reason=word, detail=detail):
+                over_s = max(0.0, bound_s - delay_s)
+                await self._or_stop(asyncio.wait({clearing}, timeout=over_s))
+                await _given_up(clearing)
+            case StayDown(reason=word, detail=detail, halts=halts):
                 if word != reason.word:
-                    self._last_stop = msgspec.structs.replace(
-                        stop, reason=word, detail=f"{detail} ({stop.detail})", at=iso_now()
+                    await self._burial.write(
+                        msgspec.structs.replace(
+                            stop, reason=word, detail=f"{detail} ({stop.detail})", at=iso_now()
+                        )
                     )
-                    self._write_stop(self._last_stop)
-                self._outlet.event("error", "staying_down", reason=word, detail=detail)
-                await self._idle(None)
+                if halts:
+                    words = f"{word}: {stop.detail}"
+                    await latching.halt(self._plan.state_dir, words, self._outlet.event)
+                await self._stay_down(word, detail)
+
+    async def _stay_down(self, reason: str, detail: str) -> None:
+        """Until a person resumes: nothing of ours is left at the venue, and we go on serving."""
+        self._starting = False
+        self._next_start_s = None
+        self.down_for = reason
+        self._again.clear()
+        self._outlet.event("error", "staying_down", reason=reason, detail=detail)
+        clearing = asyncio.create_task(self._leftovers.clear(stays_down=True))
+        await self._idle(None)
+        await _given_up(clearing)
+        # A stray request of ours would take the switch from under the next trader's orders.
+        await self._idle(self.hand.stray_s)
+        self.down_for = None
+        self._history = History(restarts=self._history.restarts + 1)
+
+    def _quiet_s(self, stop: LastStop) -> float:
+        """How long a request of the dead trader can still arrive (promise 6)."""
+        # In observe-only nothing can be on its way to the venue, so nothing is waited for.
+        may_arrive = self._plan.config.bot.allow_trade and not stop.known
+        return self._plan.config.orders.expires_after_s + 1.0 if may_arrive else 0.0
+
+    async def _or_stop(self, what: Awaitable[object]) -> None:
+        """Wait for it, but not when we are asked to end."""
+        task = asyncio.ensure_future(what)
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        await _given_up(task)
 
     async def _idle(self, for_s: float | None) -> None:
+        """So long, or with None until somebody starts us again; not when we are asked to end."""
         until_s = None if for_s is None else now_s() + for_s
-        while not self._stop.is_set() and (until_s is None or now_s() < until_s):
+        while not self._stop.is_set():
+            if now_s() >= until_s if until_s is not None else self._again.is_set():
+                return
             self._show()
+            if self._keeper is not None:
+                self._keeper.tend()
             rest_s = _TICK_S if until_s is None else min(_TICK_S, max(0.0, until_s - now_s()))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), rest_s)
-            except TimeoutError:
-                continue
 
     async def _end(self, ended: Ended) -> None:
         """Trader first (it still needs its venue), then the venue, then what people look at."""
@@ -348,6 +391,7 @@ class Guardian:
             self.ask_to_end(ended.line or "nothing left to do")
         if self._trader is not None:
             await self._end_trader(self._trader)
+            await self._leftovers.last_look(self._asked_s + _VENUE_ENDS_BY_S - now_s())
         self._starting = False
         self._show()
         telling = self._tell_of_the_end(ended)
@@ -357,10 +401,7 @@ class Guardian:
             await self._keeper.stop(within_s)
         await telling
         await self._api.stop()
-        try:
-            forget_run(self._plan.state_dir)
-        except OSError as error:
-            self._outlet.event("warning", "run_file_left", detail=str(error))
+        await self._run_file.forget()
         self._outlet.event("info", "guardian_ended", code=ended.code, why=ended.line or self._why)
         self._outlet.close(_OUTLET_ENDS_WITHIN_S)
         self._last_resort.dismiss()
@@ -383,15 +424,7 @@ class Guardian:
             self._outlet.event("error", "trader_killed", pid=trader.pid, why="it did not end")
             trader.kill()
         await self._bury(stalled=False)
-        # A death by our own hand at the operator's word is the operator's stop.
-        if self._last_stop is not None and self._last_stop.reason == StopReason.KILLED.word:
-            self._last_stop = msgspec.structs.replace(
-                self._last_stop,
-                reason=StopReason.OPERATOR.word,
-                code=StopReason.OPERATOR.value,
-                detail=f"{self._why}; killed, for it did not end by itself",
-            )
-            self._write_stop(self._last_stop)
+        await self._burial.killed_at_the_operator_s_word(self._why)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -450,19 +483,6 @@ class Guardian:
             **({"note": decision.note} if decision.note else {}),
         )
 
-    def _written_by_trader(self) -> LastStop | None:
-        """Its own `last_stop.json`, if it wrote one in this run."""
-        if last_stop.stamp(self._plan.state_dir) == self._stamp:
-            return None
-        return last_stop.read(self._plan.state_dir)
-
-    def _write_stop(self, stop: LastStop) -> None:
-        try:
-            last_stop.write(self._plan.state_dir, stop)
-        except JournalError as error:
-            # A full disk must not take the guardian along; the API still tells.
-            self._outlet.event("error", "last_stop_not_written", detail=str(error))
-
     def _write_run(self) -> None:
         trader = self._trader
         run = Run(
@@ -473,10 +493,7 @@ class Guardian:
             venue_pid=self._venue.pid if self._venue is not None else None,
             epoch=trader.epoch if trader is not None else None,
         )
-        try:
-            write_run(self._plan.state_dir, run)
-        except JournalError as error:
-            self._outlet.event("error", "run_file_not_written", detail=str(error))
+        self._run_file.put(run)
 
     def _kill_everything(self) -> None:
         if self._trader is not None:
@@ -485,23 +502,9 @@ class Guardian:
             self._venue.kill()
 
 
-def fate(returncode: int, said: str | None) -> tuple[StopReason, str]:
-    """The reason behind an exit code of the contract, a signal, or an exit nobody planned."""
-    if returncode < 0:
-        try:
-            name = signal.Signals(-returncode).name
-        except ValueError:
-            name = f"signal {-returncode}"
-        return StopReason.KILLED, f"killed by {name}, which nobody here sent"
-    try:
-        return StopReason(returncode), f"exit code {returncode}"
-    except ValueError:
-        detail = f"exit code {returncode}, which is none of the contract's"
-        return StopReason.INTERNAL_ERROR, f"{detail}; it said {said}" if said else detail
-
-
-def _named(word: str) -> StopReason | None:
-    for reason in StopReason:
-        if reason.word == word:
-            return reason
-    return None
+async def _given_up(task: "asyncio.Future[Any]") -> None:
+    """End it if it goes on; a bug that it ended with is one of the guardian's own."""
+    if not task.done():
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

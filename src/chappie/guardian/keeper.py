@@ -1,13 +1,18 @@
 """Keeps the embedded venue alive while a trader lives on it: a death is seen, told and mended."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
+from chappie.guardian.aside import aside
 from chappie.guardian.clock import now_s
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.restarts import back_off_s
 from chappie.guardian.venue import Venue, VenueFailedError
 from chappie.model.config import SupervisorConfig
+
+_UPKEEP_EVERY_S = 2.0
+_UPKEEP_WITHIN_S = 30.0
 
 
 class Keeper:
@@ -25,6 +30,8 @@ class Keeper:
         self._outlet = outlet
         self._changed = changed
         self._start: asyncio.Task[None] | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+        self._upkeep_due_s = 0.0
         self._told_dead = False
         self._deaths = 0
         self._started_s = 0.0
@@ -39,7 +46,7 @@ class Keeper:
 
     def tend(self) -> None:
         """Keep its log bounded; where it died, begin a new start once that is due."""
-        self._venue.upkeep()
+        self._bound_its_log()
         if self._start is not None:
             if not self._start.done():
                 return
@@ -58,6 +65,16 @@ class Keeper:
             self._not_before_s = now_s() + back_off_s(self._deaths, self._limits)
             self._deaths += 1
             self._start = asyncio.create_task(self._start_again())
+
+    def _bound_its_log(self) -> None:
+        """Aside: a disk that hangs must not stop the watch, in which this is called."""
+        if self._upkeep is None or (self._upkeep.done() and now_s() >= self._upkeep_due_s):
+            self._upkeep_due_s = now_s() + _UPKEEP_EVERY_S
+            self._upkeep = asyncio.create_task(self._upkeep_aside())
+
+    async def _upkeep_aside(self) -> None:
+        with contextlib.suppress(TimeoutError, OSError):
+            await aside(self._venue.upkeep, _UPKEEP_WITHIN_S)
 
     async def stop(self, within_s: float) -> None:
         """End it, and with it a start that is under way."""

@@ -31,10 +31,13 @@ class Restart(msgspec.Struct, frozen=True):
 
 
 class StayDown(msgspec.Struct, frozen=True):
-    """Leave it down; ``reason`` is the stop's own or `CRASH_LOOP`."""
+    """Leave it down; ``reason`` is the stop's own or `CRASH_LOOP`. ``halts``: and latch a halt, for
+    a person has to look before anything trades again.
+    """
 
     reason: str
     detail: str
+    halts: bool = False
 
 
 Verdict = Restart | StayDown
@@ -54,11 +57,13 @@ def judge(
     """
     if not stop.restarts:
         return _after(history, stop), StayDown(
-            stop.word, "this is never restarted: mend its cause, end chappie and start it again"
+            stop.word,
+            "this is never restarted: mend its cause, end chappie and start it again",
+            halts=stop is StopReason.INVARIANT_VIOLATED,
         )
     if stop is StopReason.POSITION_MISMATCH and history.last is stop:
         return _after(history, stop), StayDown(
-            stop.word, "the position did not agree twice running; a person has to look"
+            stop.word, "the position did not agree twice running; a person has to look", halts=True
         )
     recent = tuple(at for at in history.at_s if at > now_s - limits.window_s)
     if len(recent) >= limits.max_restarts:

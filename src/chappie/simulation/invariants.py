@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chappie.core.core import Core
+from chappie.guardian.sweep import Left
 from chappie.model.commands import Command, Keep, SendCall, SendOrder
 from chappie.model.enums import Side
 from chappie.model.events import Answered, Event, FrameReceived, Unanswered
@@ -48,6 +49,8 @@ INVARIANTS: dict[str, str] = {
     "stop_cancels": "a run that stops asks to cancel all that it knows to work, but for a ban",
     "known_is_true": "who ends and calls the account known has no order at work, and our position",
     "owned": "a working order of ours has an owner: a trader, a start that is due, or the switch",
+    "guardian_silent": "while a trader lives, the guardian sends nothing",
+    "swept_is_true": "once the guardian verified after the fence, none of ours works",
     "calm": "after everything heals the bot is ACTIVE and trades again, in bounded time",
     "sides_agree": "after calm, position and working orders are equal on both sides",
     "books_agree": "after calm, every fill and payment of the venue is booked once, to the satoshi",
@@ -213,6 +216,21 @@ class Witness(Watch):
         elif type(command) is Keep and isinstance(command.record, Intent):
             self._intents[command.record.order.cl_ord_id] = command.record.decision
 
+    def guarding(self, command: Command) -> None:
+        process = self._night.process
+        self._night.trace.guarded(command)
+        if type(command) not in (SendCall, SendOrder):
+            return
+        if process is not None and process.alive:
+            self._broken("guardian_silent", f"{command} beside epoch {process.epoch}")
+        if type(command) is SendCall and command.call.method == "DELETE":
+            self._cancels_ours(command.call.path, command.call.body)
+
+    def swept(self, left: Left) -> None:
+        """The guardian calls the account verified for good."""
+        for order in self.truth.working():
+            self._broken("swept_is_true", f"{order.cl_ord_id} works; {left.detail}")
+
     def venue_moved(self) -> None:
         self.truth.read()
         names = [order.cl_ord_id for order in self.truth.working()]
@@ -281,14 +299,18 @@ class Witness(Watch):
             self._cancel(process, call.path, call.body)
 
     def _cancel(self, process: Process, path: str, body: bytes) -> None:
-        asked = json.loads(body) if body else {}
-        names, ids = asked.get("clOrdID", []), asked.get("orderID", [])
-        for one in (*_listed(names), *_listed(ids)):
+        for one in self._cancels_ours(path, body):
             self._cancelled[one] = process.epoch
-        foreign = [name for name in _listed(names) if not self._night.is_ours(name)]
-        foreign += [one for one in _listed(ids) if not self.truth.is_ours(one)]
+
+    def _cancels_ours(self, path: str, body: bytes) -> list[str]:
+        """The names and ids of a cancel, all of which must be ours."""
+        asked = json.loads(body) if body else {}
+        names, ids = _listed(asked.get("clOrdID", [])), _listed(asked.get("orderID", []))
+        foreign = [name for name in names if not self._night.is_ours(name)]
+        foreign += [one for one in ids if not self.truth.is_ours(one)]
         if foreign or path != "/order" or not (names or ids):
             self._broken("foreign_untouched", f"DELETE {path} {body.decode()}")
+        return [*names, *ids]
 
     def _order(self, process: Process, command: SendOrder) -> None:
         night, order = self._night, command.order.value

@@ -6,7 +6,7 @@ each ends in exactly one event, lanes bound what is under way, nothing leaves pa
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ from chappie.model.commands import SendCall, SendOrder
 from chappie.model.enums import Lane
 from chappie.model.events import (
     Answered,
+    Event,
     FrameReceived,
     StreamClosed,
     StreamOpened,
@@ -38,7 +39,6 @@ from chappie.simvenue.envelopes import (
 from chappie.venues.bitmex.signing import BitmexSigner
 
 if TYPE_CHECKING:
-    from chappie.simulation.process import Process
     from chappie.simulation.world import World
 
 ROOT = "/api/v1"
@@ -60,10 +60,19 @@ class _Waiting(msgspec.Struct):
     answer_by_ns: int
 
 
+class Owner(Protocol):
+    """Whose sockets they are; ``epoch`` tells its requests from those of others."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    def deliver(self, event: Event) -> None: ...
+
+
 class Sockets:
     """One process's hands. After `break_all` nothing of them is heard again."""
 
-    def __init__(self, world: "World", process: "Process") -> None:
+    def __init__(self, world: "World", process: Owner) -> None:
         self._world = world
         self._process = process
         self._secret = world.key.api_key.encode()

@@ -9,10 +9,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from chappie.guardian.restarts import History, Restart, judge
+from chappie.guardian.sweep import Left
+from chappie.guardian.vigil import LOOK_NS, Vigil
 from chappie.model.events import Started, StopAsked
 from chappie.model.faults import FAULTS, StopReason
 from chappie.model.records import Waits
 from chappie.model.units import SECOND_NS
+from chappie.simulation.guard import Guard
 from chappie.simulation.invariants import BUGS
 from chappie.simulation.process import End, Process
 
@@ -25,6 +28,8 @@ _BOOT_S = (5, 60)
 _READS_EVERY_S = 15.0
 # Another supervisor than ours starts the trader again this soon, knowing nothing of fences.
 _AT_ONCE_S = (0.05, 1.0)
+# The guardian looks for so long before each start.
+_BEFORE_START_S = 5.0
 # The rules know no back-off this long: what is due later than this is due to a bug of ours.
 _START_WITHIN_S = 120.0
 
@@ -43,14 +48,85 @@ class Supervisor:
         self._history = History()
         self._plan = 0
         self._read_ns = 0
+        # The guardian's own hand, and when it looks; another supervisor has neither.
+        self._guard = Guard(night) if night.plan.guardian else None
+        night.guard = self._guard
+        self._vigil = Vigil(night.config, night.at())
+        # A start is due, and held back for what a dead process left until then.
+        self._held_until_ns: int | None = None
 
     def start(self) -> None:
-        """Start a process on whatever the disk holds."""
-        night = self._night
-        self.start_due_ns = None
+        """Start a process on whatever the disk holds, once the guardian looked at the venue."""
+        guard = self._guard
+        if guard is None or self._vigil.are_none:
+            self._begin()
+            return
+        self.start_due_ns = self._night.now_ns
         self.down = None
+        guard.give_up()
+
+        def looked(left: Left) -> None:
+            self._vigil.are_none = left.verified
+            self._begin()
+
+        guard.sweep(self._night.disk.epoch + 1, _BEFORE_START_S, looked, disarm=False)
+
+    def _begin(self) -> None:
+        night = self._night
+        self.start_due_ns = self._held_until_ns = None
+        self.down = None
+        if self._guard is not None:
+            self._guard.give_up()
+            self._vigil.started()
         epoch = night.disk.epoch + 1
         night.begin(Process(night, epoch), Started(epoch, night.disk.kept()))
+
+    # --- what a dead process left
+
+    def _bury(self, end: End) -> None:
+        """It is dead: look at what it left, and go on until nothing can be left any more."""
+        night = self._night
+        if self._guard is None:
+            return
+        process = night.process
+        assert process is not None, "something died"
+        self._guard.take_over(process.core.snapshot(night.at()))
+        self._vigil.ended(night.at(), verified=end.known)
+
+    def _clear(self) -> None:
+        night, guard, down = self._night, self._guard, self.down is not None
+        process = night.process
+        if guard is None or guard.is_busy or (process is not None and process.alive):
+            return
+        look, asked = self._vigil.next(down), night.at()
+        if look is None:
+            self._start_held_back()
+        elif asked.now_ns < look.due_ns:
+            night.later(look.due_ns - asked.now_ns, self._clear)
+        else:
+
+            def looked(left: Left) -> None:
+                if self._vigil.looked(asked, night.at(), look, left, self.down is not None):
+                    night.witness.swept(left)
+                self._clear()
+
+            night.note(f"the guardian looks{' and disarms' if look.disarm else ''}")
+            below, within_s = night.disk.epoch + 1, LOOK_NS / SECOND_NS
+            guard.sweep(below, within_s, looked, disarm=look.disarm)
+
+    def _start_when_clear(self) -> None:
+        """The back-off is over; the look after the fence may not be."""
+        if self._guard is None or self._vigil.are_none:
+            self.start()
+            return
+        held_ns = self._vigil.bound_ns(self._night.at())
+        self._held_until_ns = self._night.now_ns + held_ns
+        self._in(held_ns / SECOND_NS, self.start)
+
+    def _start_held_back(self) -> None:
+        if self._held_until_ns is not None:
+            self._held_until_ns = None
+            self._in(0.0, self.start)
 
     def follow(self, end: End) -> None:
         """A process is gone: start another one after a while, or leave it to a person."""
@@ -61,6 +137,7 @@ class Supervisor:
         if end.reason in BUGS:
             night.violated("no_bug", f"{word}: {end.detail}")
             return
+        self._bury(end)
         if not night.plan.guardian and end.reason.restarts:
             self._start_in(self._chance.uniform(*_AT_ONCE_S))
             return
@@ -74,10 +151,12 @@ class Supervisor:
         if isinstance(verdict, Restart):
             assert verdict.delay_s <= _START_WITHIN_S, verdict
             self._start_in(verdict.delay_s)
+            self._clear()
         else:
             self.down = verdict.reason
             night.note(f"stays down: {verdict.reason}: {verdict.detail}")
             self._in(self._chance.uniform(*_PERSON_S), self.mend)
+            self._clear()
 
     def mend(self) -> None:
         """A person mends what made it stay down, and starts it again."""
@@ -170,13 +249,15 @@ class Supervisor:
         process.die()
         night.disk.lose_power(chance)
         night.note("the power is off")
+        # The guardian died with it, and begins anew.
+        self._vigil = Vigil(night.config, night.at())
         self.restarts["power_loss"] = self.restarts.get("power_loss", 0) + 1
         self._history = History()
         self._start_in(chance.uniform(*_BOOT_S))
 
     def _start_in(self, seconds: float) -> None:
         self.start_due_ns = self._night.now_ns + round(seconds * SECOND_NS)
-        self._in(seconds, self.start)
+        self._in(seconds, self._start_when_clear)
 
     def _in(self, seconds: float, what: Callable[[], None]) -> None:
         """Only the latest plan counts."""

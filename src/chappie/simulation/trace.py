@@ -45,6 +45,10 @@ class Trace:
     def note(self, words: str) -> None:
         self._lines.append((self._night.now_s, 0, words))
 
+    def guarded(self, command: Command) -> None:
+        """The guardian does something."""
+        self._lines.append((self._night.now_s, 0, command))
+
     def stepped(self, process: Process, event: Event, commands: Sequence[Command]) -> None:
         kind = type(event)
         if kind is FrameReceived:

@@ -18,6 +18,7 @@ from chappie.model.events import Event, Started
 from chappie.model.units import SECOND_NS, At
 from chappie.model.view import View
 from chappie.simulation.disk import Disk
+from chappie.simulation.guard import Guard
 from chappie.simulation.network import Network
 from chappie.simulation.process import End, Process
 from chappie.simulation.sockets import EPOCH_SPAN, ROOT, http_request
@@ -49,6 +50,9 @@ class Watch:
 
     def performing(self, process: Process, command: Command) -> None:
         """Just before a command is performed."""
+
+    def guarding(self, command: Command) -> None:
+        """Just before the guardian performs a command of its own."""
 
     def venue_moved(self) -> None:
         """The venue took a request, or time passed for it."""
@@ -88,6 +92,8 @@ class World:
         options = VenueOptions(accounts=tuple(accounts), limits=limits or Limits(), seed=seed)
         self.venue = Venue(begin_ns, self.exchange, options)
         self.process: Process | None = None
+        # The guardian's own connection, where there is a guardian.
+        self.guard: Guard | None = None
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._asked: dict[int, Effect] = {}
@@ -185,6 +191,8 @@ class World:
                 self._asked[number] = effect
             elif process is not None and number // EPOCH_SPAN == process.epoch:
                 process.sockets.route(effect)
+            elif self.guard is not None and number // EPOCH_SPAN == self.guard.epoch:
+                self.guard.sockets.route(effect)
         self.watch.venue_moved()
 
     def ask(

@@ -1,0 +1,96 @@
+"""When to look for orders that a trader left behind, and what a look proves.
+
+At once when a trader is dead, and again when nothing of it can still arrive (promise 6): only what
+that second look verified is the truth. After it nothing is asked again until a trader that may
+trade was started. Pure.
+"""
+
+import msgspec
+
+from chappie.core.pacing import Pace
+from chappie.guardian.sweep import Left
+from chappie.model.config import Config
+from chappie.model.units import SECOND_NS, At, seconds_ns
+
+LOOK_NS = 10 * SECOND_NS
+"""The longest that one look may take."""
+_FIRST_PAUSE_NS = SECOND_NS // 2
+_LONGEST_PAUSE_NS = 30 * SECOND_NS
+# A request may start the switch's timer so much later than it was sent.
+_SWITCH_LATE_NS = 10 * SECOND_NS
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Look at the venue, no sooner than at ``due_ns``; ``disarm``: and take the switch off."""
+
+    due_ns: int
+    disarm: bool
+
+
+class Vigil:
+    """Whether anything of ours may be at the venue while no trader lives."""
+
+    def __init__(self, config: Config, at: At) -> None:
+        # None of ours works, as two reads showed, and nobody could send one since.
+        self.are_none = False
+        self._config = config
+        self._may_trade = config.bot.allow_trade
+        self._pace = Pace(_FIRST_PAUSE_NS, _LONGEST_PAUSE_NS)
+        # The trader before us may have died a moment ago.
+        self._died(at)
+
+    def _died(self, at: At) -> None:
+        orders, skew_s = self._config.orders, self._config.clock.max_skew_s
+        # An expiry is a whole second, by a clock that may be behind ours (as the core's fence).
+        within_s = orders.expires_after_s + 1.0 + max(1.0, skew_s)
+        self.fence_ns = at.now_ns + seconds_ns(within_s)
+        timeout_ns = seconds_ns(self._config.dead_man.timeout_s)
+        self._switch_until_ns = at.now_ns + timeout_ns + _SWITCH_LATE_NS
+        self._pace = Pace(_FIRST_PAUSE_NS, _LONGEST_PAUSE_NS)
+
+    def started(self) -> None:
+        """A trader starts. In observe-only it sends nothing that could be left behind."""
+        if self._may_trade:
+            self.are_none = False
+
+    def ended(self, at: At, *, verified: bool) -> None:
+        """A trader is dead; ``verified``: by its own last reads, with nothing on its way."""
+        self._died(at)
+        self.are_none = self.are_none or verified
+
+    def bound_ns(self, at: At) -> int:
+        """How long a start may be held back: the fence, and one look after it. In observe-only
+        nothing can be on its way to the venue, so nothing is waited for.
+        """
+        if self.are_none or not self._may_trade:
+            return 0
+        return max(0, self.fence_ns - at.now_ns) + LOOK_NS
+
+    def next(self, stays_down: bool) -> Look | None:
+        """The next look; None: there is nothing to look for.
+
+        ``stays_down``: no trader follows that would keep the dead man's switch, so it is taken
+        off once no refresh can arrive, or it would cancel the orders of others (promise 7).
+        """
+        if self.are_none:
+            return None
+        due_ns = self._pace.until_ns
+        return Look(due_ns, stays_down and self._may_trade and due_ns >= self.fence_ns)
+
+    def looked(self, asked: At, at: At, look: Look, left: Left, stays_down: bool) -> bool:
+        """What a look found that was begun at ``asked``; True when it is true for good."""
+        if not left.verified:
+            self._pace.failed(at.now_ns)
+            return False
+        if asked.now_ns < self.fence_ns:
+            self._pace.settled()
+            self._pace.hold(self.fence_ns)
+            return False
+        wants_disarm = stays_down and self._may_trade and at.now_ns < self._switch_until_ns
+        self.are_none = left.disarmed or not wants_disarm
+        # Only the switch is missing: again, and with it, at once if that was not asked for.
+        if look.disarm:
+            self._pace.failed(at.now_ns)
+        else:
+            self._pace.hold(self.fence_ns)
+        return True
