@@ -75,6 +75,7 @@ class Rig:
             loop=asyncio.get_running_loop(),
             epoch=1,
             last_words=lambda ended, last: self.words.append((ended, last)),
+            set_latch=lambda words: self.hands.done.append(("latch", words)),
         )
         self.trader.connect(self.hands, self.hands, self.hands)
 

@@ -24,6 +24,7 @@ from chappie.core.orders import Order, absent, refused, told
 from chappie.core.outbox import Outbox
 from chappie.core.reconcile import Reconciler
 from chappie.core.requests import ForRead, Requests
+from chappie.core.stopping import Stopping
 from chappie.core.switch import Switch
 from chappie.core.trading import Trading
 from chappie.journal.framing import framed
@@ -378,7 +379,7 @@ def stops_without_cancelling(patch: Patch) -> None:
 
 
 def ends_as_known_without_reading(patch: Patch) -> None:
-    patch(Core, "_account_is_known", lambda self: True)
+    patch(Stopping, "_account_is_known", lambda self, due: True)
 
 
 def kept_log_not_synced(patch: Patch) -> None:

@@ -8,7 +8,7 @@ from enum import Enum
 
 import msgspec
 
-from chappie.model.enums import InstrumentState
+from chappie.model.enums import InstrumentState, OrdType
 from chappie.model.faults import Posture
 from chappie.model.instrument import Instrument
 from chappie.model.orders import Approved, GateStamp, NewOrder
@@ -50,6 +50,9 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     max_position: int
     switch_holds: bool
     allow_trade: bool
+    # The operator wants the position closed: then a reducing order at market, which never rests,
+    # passes a halt, the bot's own order size and the switch; nothing else does (promise 2).
+    flattening: bool = False
 
 
 def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
@@ -60,7 +63,9 @@ def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
 
 def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
     sign = order.side.sign
-    if c.posture > (Posture.REDUCE_ONLY if order.reduce_only else Posture.ACTIVE):
+    closing = c.flattening and order.reduce_only and order.ord_type is OrdType.MARKET
+    allowed = Posture.REDUCE_ONLY if order.reduce_only else Posture.ACTIVE
+    if c.posture > allowed and not closing:
         return Denial.POSTURE
     if c.locked:
         return Denial.BUDGET_LOW
@@ -68,11 +73,13 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
         return Denial.INSTRUMENT_NOT_OPEN
     if order.qty <= 0 or order.qty % c.instrument.lot_size:
         return Denial.LOT
-    if order.qty > min(c.order_qty, c.instrument.max_order_qty or order.qty):
+    most = c.instrument.max_order_qty or order.qty
+    if order.qty > (most if closing else min(most, c.order_qty)):
         return Denial.ORDER_QTY
-    if order.reduce_only and not 0 < order.qty <= -sign * c.qty:
-        return Denial.NOT_REDUCING
     working = c.live_buy if sign > 0 else c.live_sell
+    # What works on the same side may fill first, and this one would then open (control O14).
+    if order.reduce_only and not 0 < order.qty <= -sign * c.qty - working:
+        return Denial.NOT_REDUCING
     if not order.reduce_only and sign * c.qty + working + order.qty > c.max_position:
         return Denial.MAX_POSITION
     if order.price is not None and not 0 < c.instrument.price(order.price) <= (
@@ -83,7 +90,7 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
         return Denial.FILLS_MISSING
     if c.in_doubt:
         return Denial.IN_DOUBT
-    if not c.switch_holds:
+    if not (c.switch_holds or closing):
         return Denial.DEAD_MAN_UNARMED
     if not c.allow_trade:
         return Denial.ALLOW_TRADE_OFF

@@ -77,6 +77,8 @@ class Reconciler:
         self._pace = Pace(_AGAIN_NS, max(_AGAIN_NS, self._every_ns))
         self._began_ns = 0
         self._clean_ns: int | None = None
+        # When the last round began of which every read came back whole, whatever it showed.
+        self._whole_ns: int | None = None
         self._since_wall_ns = 0
         # Since when REST, and since when the websocket, contradicts the ledger: each by itself,
         # for one may agree while the other does not.
@@ -111,6 +113,10 @@ class Reconciler:
         """Whether the last round was clean, and asked after a moment and after every doubt."""
         return bool(self.last_was_clean) and self._read_ns >= max(moment_ns, self._doubted_ns)
 
+    def read_since(self, moment_ns: int) -> bool:
+        """Whether all was read, in a round begun after a moment, whether or not it agreed."""
+        return self._whole_ns is not None and self._whole_ns >= moment_ns
+
     def doubt(self, at: At, why: str) -> None:
         """Something may have been missed: reconcile before the next decision, from now on."""
         self._faults.raise_(Fault.UNRECONCILED, at, why)
@@ -125,6 +131,12 @@ class Reconciler:
         self._wait_no_more(at)
         self.hasten(at)
         self.repair(at, synced)
+
+    def hurry(self, at: At) -> None:
+        """The last rounds of a run need not wait for those before."""
+        self._pace.settled()
+        self._pace.release()
+        self.hasten(at)
 
     def _wait_no_more(self, at: At) -> None:
         """The pause after a round is for rounds that were not clean."""
@@ -249,6 +261,7 @@ class Reconciler:
 
     def _compare(self, at: At, current: Round, orders: OrdersRead, held: Contracts) -> None:
         account = self._account
+        self._whole_ns = current.began_ns
         flat = (
             held == 0 and account.expected_qty == 0 and (not account.said or not account.said.qty)
         )

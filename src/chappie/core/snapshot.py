@@ -54,7 +54,9 @@ class Parts(Protocol):
     reconciler: Reconciler
     streams: Streams
     trading: Trading
-    stopping: StopDue | None
+
+    @property
+    def stopping(self) -> StopDue | None: ...
 
 
 def describe(core: Parts, at: At) -> State:

@@ -216,6 +216,14 @@ def _operator(night: "Night", chance: Random) -> None:
     night.supervisor.ask_to_stop("a restart")
 
 
+def _halt(night: "Night", chance: Random) -> None:
+    night.supervisor.halt(flatten=False)
+
+
+def _halt_flatten(night: "Night", chance: Random) -> None:
+    night.supervisor.halt(flatten=True)
+
+
 def _disk_full(night: "Night", chance: Random) -> None:
     night.disk.full = True
 
@@ -425,7 +433,7 @@ KINDS: tuple[FaultKind, ...] = (
     FaultKind(
         "liquidation",
         "the account's money is gone, its position is liquidated",
-        "a deposit; the operator restarts the bot",
+        "a deposit; a person resumes and starts the bot",
         _liquidation,
         0.3,
     ),
@@ -479,6 +487,20 @@ KINDS: tuple[FaultKind, ...] = (
     ),
     FaultKind(
         "operator_restart", "somebody stops the bot and starts it again", "a start", _operator, 0.5
+    ),
+    FaultKind(
+        "halt",
+        "the operator halts the bot, half of the time amid what follows an order",
+        "a person resumes after 10 to 60 s",
+        _halt,
+        0.4,
+    ),
+    FaultKind(
+        "halt_flatten",
+        "the operator halts the bot and wants its position closed",
+        "a person resumes after 10 to 60 s",
+        _halt_flatten,
+        0.4,
     ),
     FaultKind(
         "disk_full",

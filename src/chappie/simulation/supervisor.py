@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from chappie.guardian.restarts import History, Restart, judge
-from chappie.model.events import Started, StopAsked
+from chappie.model.events import HaltAsked, Started, StopAsked
 from chappie.model.faults import FAULTS, StopReason
 from chappie.model.units import SECOND_NS
 from chappie.simulation.invariants import BUGS
@@ -49,7 +49,7 @@ class Supervisor:
         self.start_due_ns = None
         self.down = None
         epoch = night.disk.epoch + 1
-        night.begin(Process(night, epoch), Started(epoch, night.disk.kept()))
+        night.begin(Process(night, epoch), Started(epoch, night.disk.kept(), night.disk.latch))
 
     def follow(self, end: End) -> None:
         """A process is gone: start another one after a while, or leave it to a person."""
@@ -85,11 +85,27 @@ class Supervisor:
         night = self._night
         night.note("a person comes")
         night.disk.full = False
+        self.resume()
         night.clear("ban_403")
         night.venue.throttle.lift_bans()
         night.hand.trade_back()
         self._history = History()
         self.start()
+
+    def resume(self) -> None:
+        """A person ends a halt."""
+        if self._night.disk.latch is not None:
+            self._night.note(f"resumed: {self._night.disk.latch}")
+            self._night.disk.latch = None
+
+    def halt(self, flatten: bool) -> None:
+        """The operator halts the bot: latched on disk, obeyed by whoever runs, or starts."""
+        night, process = self._night, self._night.process
+        words = "halt and flatten" if flatten else "halt"
+        night.disk.set_latch(words)
+        if process is not None and process.alive:
+            night.fired()
+            process.deliver(HaltAsked(words, flatten))
 
     def hurry(self) -> None:
         """Everything is well again: whoever waits does not have to wait long."""

@@ -50,6 +50,9 @@ class Watch:
     def performing(self, process: Process, command: Command) -> None:
         """Just before a command is performed."""
 
+    def halt_said(self, process: Process) -> None:
+        """The process said that it obeys a halt."""
+
     def venue_moved(self) -> None:
         """The venue took a request, or time passed for it."""
 
