@@ -21,9 +21,9 @@ from chappie.model.faults import Fault
 from chappie.model.orders import NewOrder
 from chappie.model.units import SECOND_NS, At, Contracts
 
-_ORDERS_MAX = 5
+_ORDERS_MAX = 6
 _AGAIN_NS = SECOND_NS // 2  # protocol section 4: after an overload retry no sooner
-_AGAIN_MAX_NS = 2 * SECOND_NS
+_AGAIN_MAX_NS = 4 * SECOND_NS
 # An order at market that the venue still shows as working after this is taken back.
 _WORKS_AT_MOST_NS = SECOND_NS
 

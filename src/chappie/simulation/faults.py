@@ -216,12 +216,19 @@ def _operator(night: "Night", chance: Random) -> None:
     night.supervisor.ask_to_stop("a restart")
 
 
-def _halt(night: "Night", chance: Random) -> None:
-    night.supervisor.halt(flatten=False)
+def _halt(flatten: bool) -> Strike:
+    def strike(night: "Night", chance: Random) -> None:
+        process = night.process
+        if process is None or not process.alive or night.disk.latch is not None:
+            return
+        night.fired()
+        if chance.random() < 0.5:
+            night.supervisor.halt(flatten)
+        else:
+            delay_ns = _ms(chance, 0, 40) * MILLISECOND_NS
+            night.supervisor.halt_amid_order(delay_ns, flatten)
 
-
-def _halt_flatten(night: "Night", chance: Random) -> None:
-    night.supervisor.halt(flatten=True)
+    return strike
 
 
 def _disk_full(night: "Night", chance: Random) -> None:
@@ -490,16 +497,16 @@ KINDS: tuple[FaultKind, ...] = (
     ),
     FaultKind(
         "halt",
-        "the operator halts the bot, half of the time amid what follows an order",
+        "the operator halts the bot, half of the time while an order is on its way",
         "a person resumes after 10 to 60 s",
-        _halt,
+        _halt(flatten=False),
         0.4,
     ),
     FaultKind(
         "halt_flatten",
-        "the operator halts the bot and wants its position closed",
+        "the same, and its position is to be closed",
         "a person resumes after 10 to 60 s",
-        _halt_flatten,
+        _halt(flatten=True),
         0.4,
     ),
     FaultKind(

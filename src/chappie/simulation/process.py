@@ -6,6 +6,7 @@ against the live one, so that what is simulated is what runs.
 
 import traceback
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,6 +91,8 @@ class Process:
         self.doom: int | None = None
         # A kill waits for the next step that sends an order, to strike amid its commands.
         self.doomed_amid_order = False
+        # Done when the next order has left.
+        self.after_order: Callable[[], None] | None = None
         self.sockets = Sockets(world, self)
         self._journal_error: str | None = None
         self._kept_stop = False
@@ -243,6 +246,7 @@ class Process:
                     )
                 else:
                     self.sockets.send(command)
+                    self._order_left()
             case DropOrders():
                 self._pending.extend(self.sockets.drop_orders())
             case SetLatch():
@@ -259,6 +263,11 @@ class Process:
                 self._over(_reason(command.reason), command.detail, command.known)
             case Log():
                 pass
+
+    def _order_left(self) -> None:
+        then, self.after_order = self.after_order, None
+        if then is not None:
+            then()
 
     def _keep(self, command: Keep) -> None:
         self._kept_stop = self._kept_stop or isinstance(command.record, Stopped)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chappie.guardian.restarts import History, Restart, judge
 from chappie.model.events import HaltAsked, Started, StopAsked
-from chappie.model.faults import FAULTS, StopReason
+from chappie.model.faults import StopReason
 from chappie.model.units import SECOND_NS
 from chappie.simulation.invariants import BUGS
 from chappie.simulation.process import End, Process
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # A person looks after the bot this long after it stayed down, in seconds.
 _PERSON_S = (10, 60)
 _BOOT_S = (5, 60)
-_READS_EVERY_S = 15.0
 # Another supervisor than ours starts the trader again this soon, knowing nothing of fences.
 _AT_ONCE_S = (0.05, 1.0)
 # The rules know no back-off this long: what is due later than this is due to a bug of ours.
@@ -41,7 +40,6 @@ class Supervisor:
         self._chance = chance
         self._history = History()
         self._plan = 0
-        self._read_ns = 0
 
     def start(self) -> None:
         """Start a process on whatever the disk holds."""
@@ -102,10 +100,16 @@ class Supervisor:
         """The operator halts the bot: latched on disk, obeyed by whoever runs, or starts."""
         night, process = self._night, self._night.process
         words = "halt and flatten" if flatten else "halt"
+        night.note(words)
         night.disk.set_latch(words)
         if process is not None and process.alive:
-            night.fired()
             process.deliver(HaltAsked(words, flatten))
+
+    def halt_amid_order(self, delay_ns: int, flatten: bool) -> None:
+        """The same, so long after the next order left."""
+        night, process = self._night, self._night.process
+        if process is not None and process.alive:
+            process.after_order = lambda: night.later(delay_ns, lambda: self.halt(flatten))
 
     def hurry(self) -> None:
         """Everything is well again: whoever waits does not have to wait long."""
@@ -113,17 +117,6 @@ class Supervisor:
             self.mend()
         elif self.start_due_ns is not None and self.start_due_ns > self._night.now_ns + SECOND_NS:
             self._start_in(1.0)
-
-    def look(self) -> None:
-        """A person reads what the bot says: a fault that only a new start clears."""
-        night, process = self._night, self._night.process
-        due = night.now_ns - self._read_ns >= _READS_EVERY_S * SECOND_NS
-        if not due or process is None or not process.alive or process.core.stopping is not None:
-            return
-        self._read_ns = night.now_ns
-        if any(FAULTS[active.fault].latches for active in process.core.faults.all()):
-            night.note("a person reads of a fault that latched")
-            process.deliver(StopAsked(StopReason.OPERATOR.word, "a fault that latched"))
 
     def kill(self, reason: StopReason, detail: str) -> None:
         """End the process from outside."""
