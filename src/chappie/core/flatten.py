@@ -130,4 +130,6 @@ class Flatten:
         return "the account could not be verified"
 
     def _fail(self, why: str) -> None:
-        self.words = f"not flattened: {why}; position {self._account.ledger.qty} stays open"
+        held = self._account.ledger.qty
+        left = f"position {held} stays open" if held else "position 0 is not verified"
+        self.words = f"not flattened: {why}; {left}"

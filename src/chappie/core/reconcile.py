@@ -77,8 +77,8 @@ class Reconciler:
         self._pace = Pace(_AGAIN_NS, max(_AGAIN_NS, self._every_ns))
         self._began_ns = 0
         self._clean_ns: int | None = None
-        # When the last round began of which every read came back whole, whatever it showed.
-        self._whole_ns: int | None = None
+        # When the last whole round began, if REST contradicted the ledger in it.
+        self._contradicted_ns: int | None = None
         self._since_wall_ns = 0
         # Since when REST, and since when the websocket, contradicts the ledger: each by itself,
         # for one may agree while the other does not.
@@ -113,9 +113,11 @@ class Reconciler:
         """Whether the last round was clean, and asked after a moment and after every doubt."""
         return bool(self.last_was_clean) and self._read_ns >= max(moment_ns, self._doubted_ns)
 
-    def read_since(self, moment_ns: int) -> bool:
-        """Whether all was read, in a round begun after a moment, whether or not it agreed."""
-        return self._whole_ns is not None and self._whole_ns >= moment_ns
+    def contradicted_since(self, moment_ns: int) -> bool:
+        """Whether REST contradicts the ledger, in a whole round begun after a moment. What the
+        websocket alone says otherwise, it may have missed; further rounds tell.
+        """
+        return self._contradicted_ns is not None and self._contradicted_ns >= moment_ns
 
     def doubt(self, at: At, why: str) -> None:
         """Something may have been missed: reconcile before the next decision, from now on."""
@@ -261,7 +263,6 @@ class Reconciler:
 
     def _compare(self, at: At, current: Round, orders: OrdersRead, held: Contracts) -> None:
         account = self._account
-        self._whole_ns = current.began_ns
         flat = (
             held == 0 and account.expected_qty == 0 and (not account.said or not account.said.qty)
         )
@@ -274,6 +275,7 @@ class Reconciler:
             self._outbox.put(Keep(opening))
         said = account.said
         explained = held in current.expected
+        self._contradicted_ns = None if explained else current.began_ns
         agree = explained and (said is None or said.qty in current.expected)
         if explained and not agree:
             self._position_overdue(at, held)

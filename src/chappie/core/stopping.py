@@ -108,16 +108,17 @@ class Stopping:
         # Even those whose cancel is under way: an answer that is late must not leave an order.
         unwanted = [order for order in live if not self._flatten.awaits(order, at.now_ns)]
         self._desk.cancel(at, unwanted, f"stopping: {due.reason.word}")
+        if self._is_halt(due) and self._market.instrument is None:
+            # At a start into a halt; what is asked of an order means nothing without them either.
+            self._read_terms(at)
+            return False
         self._desk.ask_about_doubts(at)
         if live:
             return False
         if self._reads(due) and not self._account_is_known(due):
-            if self._market.instrument is None:
-                self._read_terms(at)
-            else:
-                # In a halt from before the first image, REST alone has to do.
-                synced = self._feed.all_synced or not self._reconciler.ever_clean
-                self._reconciler.verify(at, synced)
+            # Before the first image REST alone has to do.
+            synced = self._feed.all_synced or not self._reconciler.ever_clean
+            self._reconciler.verify(at, synced)
             return False
         if not self._flatten.is_done(at, verified=self._account_is_known(due)):
             return False
@@ -142,7 +143,7 @@ class Stopping:
         halting = self._is_halt(due)
         if self._faults.has(Fault.POSITION_DISAGREES):
             # What is held stays in dispute; what works must be seen gone all the same.
-            return halting and not self._reconciler.read_since(self._since_ns(due))
+            return halting and not self._reconciler.contradicted_since(self._since_ns(due))
         return halting or self._reconciler.ever_clean
 
     def _is_halt(self, due: StopDue) -> bool:
