@@ -32,7 +32,7 @@ class Thin(Calm):
         floor.set_level("Sell", 610_000, self._size)
 
 
-def holding(qty: int = 300, market: Calm | None = None, **sections: dict[str, object]) -> World:
+def holding(qty: int = 300, market: Calm | None = None, **sections: Any) -> World:
     """A bot that holds a position, with nothing at work."""
     bot: dict[str, object] = {"order_qty": 100, "max_position": 1000, **sections.pop("bot", {})}
     config = trading(bot=bot, **sections)
