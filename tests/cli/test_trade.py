@@ -217,6 +217,41 @@ def test_the_guardians_order_to_end_gives_its_reason_and_is_confirmed(trade: Tra
     assert last == {"type": "ending", "reason": "halted", "code": 20, "detail": "the latch"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_halt_by_signal_is_latched_and_ends_it_with_twenty(
+    trade: Trade, number: signal.Signals
+) -> None:
+    trade.start()
+    assert trade.process is not None
+    trade.process.send_signal(number)
+    code, out, err = trade.ended()
+    assert code == 20
+    assert_stopped(trade, 20, "halted", out, err)
+    assert trade.last_stop()["detail"] == number.name
+    assert (trade.state / "HALT").read_text() == number.name
+
+
+def test_a_file_named_halt_ends_it_with_twenty_and_its_own_words(trade: Trade) -> None:
+    trade.start()
+    (trade.state / "HALT").write_text("by hand\n")
+    code, out, err = trade.ended()
+    assert code == 20
+    assert_stopped(trade, 20, "halted", out, err)
+    assert trade.last_stop()["detail"] == "by hand"
+
+
+def test_the_guardians_halt_is_confirmed_before_the_end(trade: Trade) -> None:
+    ours, theirs = socket.socketpair()
+    trade.start(env={"CHAPPIE_GUARDIAN_FD": str(theirs.fileno())}, pass_fds=(theirs.fileno(),))
+    theirs.close()
+    ours.send(b'{"type":"halt","detail":"enough","flatten":false}\n')
+    _, out, err = trade.ended()
+    assert_stopped(trade, 20, "halted", out, err)
+    *_, seen, last = [json.loads(line) for line in ours.makefile("rb").read().splitlines()]
+    assert seen == {"type": "halt_seen", "detail": "enough"}
+    assert (last["type"], last["code"]) == ("ending", 20)
+
+
 SLEEPER = "import time\nclass Sleeper:\n    def decide(self, view):\n        time.sleep(30)\n"
 
 
