@@ -117,7 +117,7 @@ def _mode(core: Parts) -> Mode:
     posture = max(
         (FAULTS[f].posture for f in active if f is not Fault.BUDGET_LOW), default=Posture.ACTIVE
     )
-    if Fault.HALT_LATCHED in active:
+    if Fault.HALT_LATCHED in active or Fault.LIQUIDATED in active:
         return Mode.HALTED
     if core.stopping is not None:
         return Mode.FAULTED
