@@ -2,10 +2,12 @@
 
 ``FAKE_CORE`` says how it behaves: ``obeys`` a stop or a halt, ``deaf`` to both, ``breaks`` at its
 first tick, ``violates`` an invariant there, ``asks`` the policy once, or ``logs`` whatever arrives.
+``FAKE_DISK=hangs``: from a halt on, nothing reaches the platter any more.
 """
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from chappie.cli import trade
@@ -49,6 +51,8 @@ class Core:
             return [Log("warning", "refused", {"detail": event.detail})]
         if isinstance(event, StopAsked) and self._how != "deaf":
             return [Stop(event.reason, event.detail, known=True)]
+        if isinstance(event, HaltAsked) and os.environ.get("FAKE_DISK") == "hangs":
+            os.fsync = os.fdatasync = lambda fd: time.sleep(60)
         if isinstance(event, HaltAsked) and self._how != "deaf":
             return [SayHalted(event.detail), Stop("halted", event.detail, known=True)]
         if isinstance(event, Ticked):

@@ -69,7 +69,8 @@ def test_a_loop_that_hangs_in_a_flatten_is_not_waited_for(
     assert dog.watch() == [(StopReason.HALTED, "enough")]
 
 
-def test_a_loop_that_hangs_unasked_is_loop_stalled() -> None:
+def test_a_loop_that_hangs_unasked_is_loop_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog_module, "_DECIDED_WITHIN_S", 0.01)
     ((reason, detail),) = Dog(0.05).watch()
     assert reason is StopReason.LOOP_STALLED
     assert detail.startswith("the loop has not turned for 0.")

@@ -33,6 +33,7 @@ class Watchdog:
         self._last_words = last_words
         self._turned_at = time.monotonic()
         self._end_by: float | None = None
+        self._asked_at = 0.0
         self._decided = False
         self._reason = StopReason.OPERATOR
         self._detail = ""
@@ -59,6 +60,7 @@ class Watchdog:
         if self._end_by is None:
             self._reason = reason
             self._detail = detail
+            self._asked_at = time.monotonic()
             self._end_by = end_by
         elif not self._decided:
             self._end_by = max(self._end_by, end_by)
@@ -80,13 +82,15 @@ class Watchdog:
         while not self._over.wait(look_every_s):
             now = time.monotonic()
             stalled_s = now - self._turned_at
-            if self._end_by is not None and now >= self._end_by:
+            if self._end_by is None:
+                if stalled_s > self._stalled_after_s:
+                    words = f"the loop has not turned for {stalled_s:.1f} s"
+                    self._end(StopReason.LOOP_STALLED, words)
+                continue
+            # A stop that is asked for waits for no loop that hangs, however long its window.
+            hangs = min(stalled_s, now - self._asked_at) > _DECIDED_WITHIN_S
+            if now >= self._end_by or (hangs and not self._decided):
                 self._end(self._reason, self._detail or "the stop took too long")
-            elif self._end_by is None and stalled_s > self._stalled_after_s:
-                self._end(StopReason.LOOP_STALLED, f"the loop has not turned for {stalled_s:.1f} s")
-            elif not self._decided and stalled_s > max(self._stalled_after_s, _DECIDED_WITHIN_S):
-                # A stop that is asked for waits for no loop that hangs, however long its window.
-                self._end(self._reason, self._detail)
 
     def _end(self, reason: StopReason, detail: str) -> None:
         # In a thread of their own and only so long: a disk that hangs must not keep us, and
