@@ -1,5 +1,6 @@
 """`chappie trade` as a process: one reason for every end, said three times and in time."""
 
+import contextlib
 import json
 import os
 import pty
@@ -217,6 +218,41 @@ def test_the_guardians_order_to_end_gives_its_reason_and_is_confirmed(trade: Tra
     assert last == {"type": "ending", "reason": "halted", "code": 20, "detail": "the latch"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_halt_by_signal_is_latched_and_ends_it_with_twenty(
+    trade: Trade, number: signal.Signals
+) -> None:
+    trade.start()
+    assert trade.process is not None
+    trade.process.send_signal(number)
+    code, out, err = trade.ended()
+    assert code == 20
+    assert_stopped(trade, 20, "halted", out, err)
+    assert trade.last_stop()["detail"] == number.name
+    assert (trade.state / "HALT").read_text() == number.name
+
+
+def test_a_file_named_halt_ends_it_with_twenty_and_its_own_words(trade: Trade) -> None:
+    trade.start()
+    (trade.state / "HALT").write_text("by hand\n")
+    code, out, err = trade.ended()
+    assert code == 20
+    assert_stopped(trade, 20, "halted", out, err)
+    assert trade.last_stop()["detail"] == "by hand"
+
+
+def test_the_guardians_halt_is_confirmed_before_the_end(trade: Trade) -> None:
+    ours, theirs = socket.socketpair()
+    trade.start(env={"CHAPPIE_GUARDIAN_FD": str(theirs.fileno())}, pass_fds=(theirs.fileno(),))
+    theirs.close()
+    ours.send(b'{"type":"halt","detail":"enough","flatten":false}\n')
+    _, out, err = trade.ended()
+    assert_stopped(trade, 20, "halted", out, err)
+    *_, seen, last = [json.loads(line) for line in ours.makefile("rb").read().splitlines()]
+    assert seen == {"type": "halt_seen", "detail": "enough"}
+    assert (last["type"], last["code"]) == ("ending", 20)
+
+
 SLEEPER = "import time\nclass Sleeper:\n    def decide(self, view):\n        time.sleep(30)\n"
 
 
@@ -233,18 +269,52 @@ def test_a_loop_that_does_not_turn_is_ended_by_the_watchdog(trade: Trade) -> Non
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "reason"), [(signal.SIGTERM, 0, "operator"), (signal.SIGUSR2, 20, "halted")]
+)
 def test_a_stop_asked_of_a_loop_that_does_not_turn_is_over_within_five_seconds(
-    trade: Trade,
+    trade: Trade, number: signal.Signals, code: int, reason: str
 ) -> None:
     (trade.folder / "sleeper.py").write_text(SLEEPER)
     trade.start("bot.policy=sleeper:Sleeper", "supervisor.heartbeat_timeout_s=25", how="asks")
     assert trade.process is not None
     time.sleep(0.5)
-    trade.process.terminate()
-    code, out, err = trade.ended(within_s=5.0)
-    assert code == 0
-    assert_stopped(trade, 0, "operator", out, err)
+    trade.process.send_signal(number)
+    ended, out, err = trade.ended(within_s=5.0)
+    assert ended == code
+    assert_stopped(trade, code, reason, out, err)
     assert trade.last_stop()["known"] is False
+    assert (trade.state / "HALT").exists() is (reason == "halted")
+
+
+def test_a_disk_that_hangs_at_the_end_does_not_keep_the_process(trade: Trade) -> None:
+    trade.start(env={"FAKE_DISK": "hangs"})
+    (trade.state / "HALT").touch()
+    code, out, err = trade.ended(within_s=6.0)
+    assert code == 20
+    assert_stopped(trade, 20, "halted", out, err)
+
+
+def test_a_policy_that_hangs_in_what_it_prints_is_halted_all_the_same(trade: Trade) -> None:
+    (trade.folder / "talker.py").write_text(
+        "class Talker:\n    def decide(self, view):\n        print('x' * 5000, end='')\n"
+        "        return 0\n"
+    )
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(theirs, b"x" * 4096)
+    os.set_blocking(theirs, True)
+    trade.start("bot.policy=talker:Talker", how="asks", stdout=theirs)
+    os.close(theirs)
+    assert trade.process is not None
+    trade.process.send_signal(signal.SIGUSR1)
+    code, _, _ = trade.ended(within_s=6.0)
+    os.close(ours)
+    assert code == 20
+    assert trade.last_stop()["reason"] == "halted"
+    assert (trade.state / "HALT").exists()
 
 
 def test_a_thread_that_a_policy_left_behind_does_not_keep_the_process(trade: Trade) -> None:

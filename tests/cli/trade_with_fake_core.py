@@ -1,18 +1,34 @@
 """`chappie trade` over a core that decides nothing; the arguments are those of `chappie trade`.
 
-``FAKE_CORE`` says how it behaves: ``obeys`` a stop, ``deaf`` to one, ``breaks`` at its first
-tick, ``violates`` an invariant there, ``asks`` the policy once, or ``logs`` whatever arrives.
+``FAKE_CORE`` says how it behaves: ``obeys`` a stop or a halt, ``deaf`` to both, ``breaks`` at its
+first tick, ``violates`` an invariant there, ``asks`` the policy once, or ``logs`` whatever arrives.
+``FAKE_DISK=hangs``: from a halt on, nothing reaches the platter any more.
 """
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from chappie.cli import trade
 from chappie.cli.main import main
-from chappie.model.commands import AskPolicy, Command, Log, OpenStream, Stop
+from chappie.model.commands import (
+    AskPolicy,
+    Command,
+    Log,
+    OpenStream,
+    SayHalted,
+    Stop,
+)
 from chappie.model.config import Config
-from chappie.model.events import Event, Started, StopAsked, StreamRefused, Ticked
+from chappie.model.events import (
+    Event,
+    HaltAsked,
+    Started,
+    StopAsked,
+    StreamRefused,
+    Ticked,
+)
 from chappie.model.invariant import InvariantViolated
 from chappie.model.state import State
 from chappie.model.units import MILLISECOND_NS, SECOND_NS, At
@@ -35,6 +51,10 @@ class Core:
             return [Log("warning", "refused", {"detail": event.detail})]
         if isinstance(event, StopAsked) and self._how != "deaf":
             return [Stop(event.reason, event.detail, known=True)]
+        if isinstance(event, HaltAsked) and os.environ.get("FAKE_DISK") == "hangs":
+            os.fsync = os.fdatasync = lambda fd: time.sleep(60)
+        if isinstance(event, HaltAsked) and self._how != "deaf":
+            return [SayHalted(event.detail), Stop("halted", event.detail, known=True)]
         if isinstance(event, Ticked):
             if self._how == "breaks":
                 raise ZeroDivisionError("division by zero")

@@ -13,11 +13,13 @@ from chappie.model.commands import (
     SendCall,
     SendFrame,
     SendOrder,
+    SetLatch,
+    Stop,
 )
 from chappie.model.config import Config
 from chappie.model.events import Answered, Started, StopAsked, Ticked
 from chappie.model.invariant import InvariantViolated
-from chappie.model.records import Intent
+from chappie.model.records import Fill, Intent
 from chappie.model.units import SECOND_NS
 from chappie.venues.bitmex.dialect import BitmexDialect
 from tests.core.parts import at, config
@@ -255,17 +257,23 @@ def test_a_fill_from_stream_and_rest_is_booked_once() -> None:
     assert rig.stop is None
 
 
-def test_a_liquidation_is_booked_and_does_not_crash() -> None:
+def test_a_liquidation_is_booked_and_halts_for_good() -> None:
     rig, order = with_order_under_way()
     name = name_of(order)
     rig.say("execution", "insert", execution_row("e1", name))
     rig.answer(order, order_row(name, "Filled", cum=100))
     rig.say("execution", "insert", execution_row("e2", "", side="Sell", kind="Liquidation"))
     assert rig.core.desk.account.expected_qty == 0
-    rig.wait(30, rig.quote)
-    assert rig.faults == ["liquidated:Liquidation"]
+    latch = rig.done.index(SetLatch("Liquidation: Sell 100 by the venue"))
+    fills = {
+        command.record.exec_id: place
+        for place, command in enumerate(rig.done)
+        if isinstance(command, Keep) and isinstance(command.record, Fill)
+    }
+    assert fills["e1"] < latch < fills["e2"], "a start that knows of the fill knows of the halt"
+    rig.wait(5, rig.quote)
     assert len(rig.orders_sent) == 1, "no new exposure after a liquidation"
-    assert rig.stop is None
+    assert rig.stop == Stop("halted", "Liquidation: Sell 100 by the venue", known=True)
 
 
 def test_a_foreign_order_is_reported_once_and_never_named_in_a_request() -> None:

@@ -51,6 +51,7 @@ ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.NOT_REDUCING, {}, asked(reduce_only=True)),
     (Denial.NOT_REDUCING, {"qty": 100}, asked(reduce_only=True)),
     (Denial.NOT_REDUCING, {"qty": -100}, asked(qty=200, reduce_only=True)),
+    (Denial.NOT_REDUCING, {"qty": -100, "live_buy": 100}, asked(reduce_only=True)),
     (Denial.MAX_POSITION, {"qty": 1000}, asked()),
     (Denial.MAX_POSITION, {"live_buy": 1000}, asked()),
     (Denial.MAX_POSITION, {"live_sell": 1000}, asked(Side.SELL)),
@@ -75,6 +76,41 @@ ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.DEAD_MAN_UNARMED, {"switch_holds": False}, asked()),
     (Denial.ALLOW_TRADE_OFF, {"allow_trade": False}, asked()),
 ]
+
+
+# What a flatten's order may not do either.
+FLATTENING: dict[str, object] = {
+    "flattening": True,
+    "posture": Posture.HALTED,
+    "switch_holds": False,
+    "qty": 700,
+}
+CLOSING = asked(Side.SELL, 700, None, reduce_only=True)
+NEVER: list[tuple[Denial, dict[str, object], NewOrder]] = [
+    (Denial.POSTURE, {}, asked(Side.SELL, 100, None)),
+    (Denial.POSTURE, {}, asked(Side.SELL, 100, reduce_only=True)),
+    (Denial.BUDGET_LOW, {"locked": True}, CLOSING),
+    (Denial.INSTRUMENT_NOT_OPEN, {"instrument": CLOSED}, CLOSING),
+    (Denial.LOT, {"qty": 750}, asked(Side.SELL, 750, None, reduce_only=True)),
+    (Denial.ORDER_QTY, {"instrument": SMALL}, CLOSING),
+    (Denial.NOT_REDUCING, {"qty": 600}, CLOSING),
+    (Denial.NOT_REDUCING, {"qty": -700}, CLOSING),
+    (Denial.NOT_REDUCING, {"live_sell": 100}, CLOSING),
+    (Denial.FILLS_MISSING, {"fills_missing": True}, CLOSING),
+    (Denial.IN_DOUBT, {"in_doubt": True}, CLOSING),
+    (Denial.ALLOW_TRADE_OFF, {"allow_trade": False}, CLOSING),
+]
+
+
+def test_a_closing_order_passes_a_halt_our_own_size_and_the_switch() -> None:
+    assert isinstance(examine(CLOSING, circumstances(**FLATTENING)), Approved)
+
+
+@pytest.mark.parametrize(("denial", "changed", "order"), NEVER)
+def test_a_flatten_lets_nothing_else_pass(
+    denial: Denial, changed: dict[str, object], order: NewOrder
+) -> None:
+    assert examine(order, circumstances(**{**FLATTENING, **changed})) is denial
 
 
 def circumstances(**changed: object) -> Circumstances:

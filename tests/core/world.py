@@ -142,10 +142,10 @@ class World(SteadyWorld):
         self.bot: Bot
         self.start()
 
-    def start(self, epoch: int = 1, kept: Iterable[Kept] = ()) -> Bot:
+    def start(self, epoch: int = 1, kept: Iterable[Kept] = (), halted: str | None = None) -> Bot:
         """A new process of the bot; the one before it is gone, and so are its sockets."""
         bot = Bot(self, epoch)
-        self.begin(bot, Started(epoch, tuple(kept)))
+        self.begin(bot, Started(epoch, tuple(kept), halted))
         self.bot = bot
         return bot
 

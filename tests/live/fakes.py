@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from chappie.model.commands import Command, HttpCall, SendCall, SendOrder, Stop
 from chappie.model.enums import Lane, OrdType, Side, TimeInForce
 from chappie.model.events import Event, PolicyDecided, PolicyFailed, StopAsked
-from chappie.model.link import Beat, Ending
+from chappie.model.link import Beat, Ending, HaltSeen
 from chappie.model.orders import Approved, GateStamp, NewOrder
 from chappie.model.state import (
     AccountState,
@@ -111,6 +111,12 @@ class FakeHands:
 
     def send_order(self, command: SendOrder) -> None:
         self.done.append(("order", command))
+
+    def drop_orders(self) -> None:
+        self.done.append("drop orders")
+
+    def halt_seen(self, seen: HaltSeen) -> None:
+        self.done.append(("halt seen", seen.detail))
 
     def ask(self, decision: int, view: View) -> PolicyDecided | PolicyFailed:
         self.done.append(("ask", decision))

@@ -1,6 +1,7 @@
 """The REST client on the wire: once or not at all, exactly the bytes that were signed."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -10,7 +11,7 @@ from chappie.live import clock
 from chappie.live import rest as rest_module
 from chappie.live.redact import Redactor
 from chappie.live.rest import RestClient
-from chappie.model.commands import HttpCall, SendCall
+from chappie.model.commands import HttpCall, SendCall, SendOrder
 from chappie.model.enums import Lane
 from chappie.model.events import Answered, Event, Unanswered
 from chappie.model.invariant import InvariantViolated
@@ -305,6 +306,88 @@ def test_an_order_whose_connection_comes_too_late_never_leaves() -> None:
             await rig.client.close()
 
     asyncio.run(run())
+
+
+def test_an_order_that_waits_for_a_connection_is_withdrawn_and_no_byte_of_it_leaves() -> None:
+    async def run() -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            listener.setblocking(False)
+            port = listener.getsockname()[1]
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+            rig = Rig(port)
+            rig.client.send_order(patient_order(7))
+            rig.call("DELETE", request_id=8, lane=Lane.CANCEL, body=b"{}", within_ns=20 * SECOND_NS)
+            await asyncio.sleep(0.05)
+            rig.client.drop_orders()
+            assert await rig.event() == Unanswered(7, False, "not sent: withdrawn by a stop")
+            # Now the connections are let through, and only the cancel makes use of one.
+            first = b""
+            loop = asyncio.get_running_loop()
+            while not first:
+                accepted, _ = await asyncio.wait_for(loop.sock_accept(listener), 10)
+                with accepted, contextlib.suppress(TimeoutError, ConnectionError):
+                    accepted.setblocking(False)
+                    first = await asyncio.wait_for(loop.sock_recv(accepted, 10_000), 0.2)
+            assert first.startswith(b"DELETE ")
+            assert isinstance(await rig.event(), Unanswered | Answered)
+            for filler in fillers:
+                filler.close()
+            await rig.client.close()
+            assert rig.events.empty()
+            assert rig.crashes == []
+
+    asyncio.run(run())
+
+
+def test_an_order_that_waits_for_its_turn_is_withdrawn_and_one_on_its_way_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rest_module, "_UNDER_WAY_MAX", dict.fromkeys(Lane, 1))
+
+    async def test(rig: Rig, server: WireServer) -> None:
+        rig.client.send_order(patient_order(1))
+        await server.arrived(1)
+        rig.client.send_order(patient_order(2))
+        # What waits behind it in its own lane goes on.
+        rig.call(request_id=3, lane=Lane.OPEN)
+        rig.client.drop_orders()
+        assert await rig.event() == Unanswered(2, False, "not sent: withdrawn by a stop")
+        answered = [await rig.event() for _ in range(2)]
+        assert [(type(one), one.request_id) for one in answered] == [(Answered, 1), (Answered, 3)]  # type: ignore[union-attr]
+        assert [request.split(b" ")[0] for request in server.requests] == [b"POST", b"GET"]
+
+    async def answer_late(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        await answer_ok(request, writer)
+
+    on_wire(answer_late, test)
+
+
+def test_an_order_is_withdrawn_in_the_same_turn_of_the_loop_in_which_it_was_sent() -> None:
+    async def test(rig: Rig, server: WireServer) -> None:
+        rig.client.send_order(patient_order(1))
+        rig.client.drop_orders()
+        assert await rig.event() == Unanswered(1, False, "not sent: withdrawn by a stop")
+        rig.call(request_id=2)
+        assert isinstance(await rig.event(), Answered)
+        assert [request.split(b" ")[0] for request in server.requests] == [b"GET"]
+
+    on_wire(answer_ok, test)
+
+
+def patient_order(request_id: int) -> SendOrder:
+    """An order that may leave and be answered for long."""
+    return send_order(
+        request_id,
+        send_by_ns=clock.now().now_ns + 20 * SECOND_NS,
+        expires_s=wall_s() + 30,
+        answer_within_ns=20 * SECOND_NS,
+    )
 
 
 def test_hanging_reads_hold_up_neither_orders_nor_cancels() -> None:

@@ -19,18 +19,24 @@ from chappie.live.watchdog import Watchdog
 from chappie.model.commands import (
     AskPolicy,
     CloseStream,
+    Command,
+    DropOrders,
     HttpCall,
     Keep,
     OpenStream,
+    SayHalted,
     SendCall,
     SendFrame,
+    SetLatch,
     Stop,
 )
 from chappie.model.enums import Lane
 from chappie.model.events import (
     Event,
     FrameReceived,
+    HaltAsked,
     PolicyDecided,
+    Started,
     StopAsked,
     StreamOpened,
     Ticked,
@@ -75,6 +81,7 @@ class Rig:
             loop=asyncio.get_running_loop(),
             epoch=1,
             last_words=lambda ended, last: self.words.append((ended, last)),
+            set_latch=lambda words: self.hands.done.append(("latch", words)),
         )
         self.trader.connect(self.hands, self.hands, self.hands)
 
@@ -285,11 +292,60 @@ def test_a_core_that_does_not_finish_its_stop_is_ended_by_force_as_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
+        monkeypatch.setattr(trader_module, "STOP_WINDOW_NS", 0)
         monkeypatch.setattr(trader_module, "_END_BY_FORCE_AFTER_S", 0.01)
         rig = Rig(tmp_path, FakeCore({StopAsked: lambda at, event: []}))
         rig.trader.deliver(StopAsked("guardian_lost", "gone"))
         ended = await asyncio.wait_for(rig.trader.ended, 5)
         assert ended == Ended(StopReason.GUARDIAN_LOST, "gone", False)
+
+    in_loop(test)
+
+
+@pytest.mark.parametrize("asked", [HaltAsked("enough"), Started(1, (), "enough")])
+def test_a_core_that_does_not_finish_its_halt_is_ended_by_force_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Event
+) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(trader_module, "HALT_WINDOW_NS", 0)
+        monkeypatch.setattr(trader_module, "_END_BY_FORCE_AFTER_S", 0.01)
+        rig = Rig(tmp_path, FakeCore())
+        rig.trader.deliver(asked)
+        ended = await asyncio.wait_for(rig.trader.ended, 5)
+        assert ended == Ended(StopReason.HALTED, "enough", False)
+
+    in_loop(test)
+
+
+def test_a_flatten_that_joins_a_stop_takes_its_longer_window_and_the_first_reason_stays(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        rig = Rig(tmp_path, FakeCore({StopAsked: lambda at, event: []}))
+        now_s = asyncio.get_running_loop().time()
+        rig.trader.deliver(StopAsked("operator", "SIGTERM"))
+        assert rig.trader._forced is not None
+        assert rig.trader._forced.when() - now_s < 4.5
+        for flatten in (True, False):
+            rig.trader.deliver(HaltAsked("enough", flatten))
+            assert 20 < rig.trader._forced.when() - now_s < 21.5
+        assert rig.trader._forced._args[:2] == (StopReason.OPERATOR, "SIGTERM")
+
+    in_loop(test)
+
+
+def test_orders_are_dropped_latches_set_and_halts_confirmed_in_the_cores_order(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        commands: list[Command] = [DropOrders(), SetLatch("liquidated"), SayHalted("enough")]
+        rig = Rig(tmp_path, FakeCore({HaltAsked: lambda at, event: commands}))
+        rig.trader.deliver(HaltAsked("enough"))
+        assert rig.hands.done == [
+            "drop orders",
+            ("latch", "liquidated"),
+            ("halt seen", "enough"),
+        ]
 
     in_loop(test)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from chappie.core import account as account_module
 from chappie.core import desk as desk_module
+from chappie.core import flatten as flatten_module
 from chappie.core import gate as gate_module
 from chappie.core.account import Account
 from chappie.core.blotter import Naming
@@ -26,6 +27,7 @@ from chappie.core.orders import Order, absent, refused, told
 from chappie.core.outbox import Outbox
 from chappie.core.reconcile import Reconciler
 from chappie.core.requests import ForRead, Requests
+from chappie.core.stopping import Stopping
 from chappie.core.switch import Switch
 from chappie.core.trading import Trading
 from chappie.guardian.asking import Asking, Heard
@@ -34,10 +36,10 @@ from chappie.guardian.sweep import Left, Sweep
 from chappie.guardian.vigil import Look, Vigil
 from chappie.journal.framing import framed
 from chappie.journal.kept import KeptLog
-from chappie.model.commands import Command, HttpCall, Keep
+from chappie.model.commands import Command, HttpCall, Keep, SayHalted, SetLatch
 from chappie.model.config import Config
 from chappie.model.enums import Lane
-from chappie.model.events import Started
+from chappie.model.events import HaltAsked, Started
 from chappie.model.faults import Fault
 from chappie.model.orders import NewOrder
 from chappie.model.records import Fill, Intent
@@ -439,7 +441,67 @@ def stops_without_cancelling(patch: Patch) -> None:
 
 
 def ends_as_known_without_reading(patch: Patch) -> None:
-    patch(Core, "_account_is_known", lambda self: True)
+    patch(Stopping, "_account_is_known", lambda self, due: True)
+
+
+def halt_said_at_once(patch: Patch) -> None:
+    true = Stopping.halt
+
+    def halt(self: Stopping, at: Any, asked: HaltAsked) -> None:
+        true(self, at, asked)
+        self._unsaid = None
+        self._outbox.put(SayHalted(asked.detail))
+
+    patch(Stopping, "halt", halt)
+
+
+def halt_forgotten_at_a_start(patch: Patch) -> None:
+    true = Core._start
+
+    def start(self: Core, at: Any, event: Started) -> None:
+        true(self, at, msgspec.structs.replace(event, halted=None))
+
+    patch(Core, "_start", start)
+
+
+def closing_order_not_clipped(patch: Patch) -> None:
+    true = BitmexDialect.new_order
+
+    def twice(order: NewOrder, c: Circumstances) -> Any:
+        order = msgspec.structs.replace(order, qty=Contracts(2 * order.qty))
+        return gate_module.Approved(order, gate_module.GateStamp.PASSED)
+
+    def unflagged(self: BitmexDialect, order: Any, instrument: Any) -> HttpCall:
+        call = true(self, order, instrument)
+        return msgspec.structs.replace(
+            call, body=call.body.replace(b',"execInst":"ReduceOnly"', b"")
+        )
+
+    patch(flatten_module, "examine", twice)
+    patch(BitmexDialect, "new_order", unflagged)
+
+
+def closing_order_repeated_blindly(patch: Patch) -> None:
+    true = Desk._doubt
+
+    def doubt(self: Any, at: Any, order: Order, why: str) -> None:
+        # What no decision asked for is a flatten's.
+        if order.decision == 0 and not order.orphan:
+            self.account.put(refused(order, at.now_ns, why), at.now_ns)
+        else:
+            true(self, at, order, why)
+
+    patch(Desk, "_doubt", doubt)
+
+
+def liquidation_not_latched(patch: Patch) -> None:
+    true = Outbox.put
+
+    def put(self: Outbox, command: Command) -> None:
+        if not isinstance(command, SetLatch):
+            true(self, command)
+
+    patch(Outbox, "put", put)
 
 
 def kept_log_not_synced(patch: Patch) -> None:

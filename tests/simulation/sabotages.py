@@ -26,6 +26,7 @@ from chappie.simulation.scenario import Scenario, scenario
 from tests.core import (
     test_account,
     test_budget,
+    test_core,
     test_reconcile,
     test_requests,
     test_world_faults,
@@ -291,6 +292,34 @@ SABOTAGES: tuple[Sabotage, ...] = (
         ("known_is_true",),
         ("operator_restart", "frames_late"),
     ),
+    Sabotage(
+        "halt_said_at_once",
+        "a halt is called obeyed while an order may still arrive",
+        breaks.halt_said_at_once,
+        ("halt_holds",),
+        ("halt", "request_late", "queue"),
+    ),
+    Sabotage(
+        "halt_forgotten_at_a_start",
+        "a start does not look at the latch",
+        breaks.halt_forgotten_at_a_start,
+        ("halt_holds",),
+        ("halt", "kill"),
+    ),
+    Sabotage(
+        "closing_order_not_clipped",
+        "a flatten closes more than is held",
+        breaks.closing_order_not_clipped,
+        ("closing_reduces",),
+        ("halt_flatten",),
+    ),
+    Sabotage(
+        "closing_order_repeated_blindly",
+        "a flatten repeats its order before the fate of the last one is known",
+        breaks.closing_order_repeated_blindly,
+        ("ask_before_repeating",),
+        ("halt_flatten", "request_cut"),
+    ),
     # What nights cannot show, because something else stands before it, or because it is below them.
     Sabotage(
         "unknown_counts_for_nothing",
@@ -391,6 +420,12 @@ SABOTAGES: tuple[Sabotage, ...] = (
         breaks.changes_before_the_image_applied,
         scene=test_book_mirror.test_deltas_before_the_image_are_dropped,
         arguments={"action": "insert"},
+    ),
+    Sabotage(
+        "liquidation_not_latched",
+        "a halt for a liquidation is forgotten at the next start",
+        breaks.liquidation_not_latched,
+        scene=test_core.test_a_liquidation_is_booked_and_halts_for_good,
     ),
     Sabotage(
         "kept_log_not_synced",

@@ -158,6 +158,7 @@ async def _live(diary: Diary) -> None:
         loop=asyncio.get_running_loop(),
         epoch=1,
         last_words=lambda ended, state: diary.note(f"ended {ended.reason.word}"),
+        set_latch=lambda words: diary.note("latch"),
     )
     trader.connect(cast(Any, scribe), cast(Any, scribe), None)
     for event in EVENTS:

@@ -14,7 +14,7 @@ from chappie.cli import credentials, embedded, settings
 from chappie.cli.settings import ConfigProblem
 from chappie.guardian.venue import VenueFailedError
 from chappie.journal.framing import JournalError
-from chappie.live import link, policies
+from chappie.live import halts, link, policies
 from chappie.live import run as live_run
 from chappie.live.log import Log, flush_standard_streams
 from chappie.live.redact import Redactor
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until the one stop and return its code; a configuration that cannot run is 64."""
     log = Log()
     try:
+        halts.hold_early_signals()
         for number in live_run.signals_to_obey():
             signal.signal(number, _asked)
         stop = _run(args, log)

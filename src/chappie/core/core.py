@@ -12,6 +12,7 @@ from chappie.core.blotter import Naming
 from chappie.core.budget import Budget
 from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults, StopDue
+from chappie.core.flatten import Flatten
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
@@ -19,9 +20,10 @@ from chappie.core.reconcile import Reconciler
 from chappie.core.requests import ForCancel, ForNew, ForRead, ForSwitch, Purpose, Requests
 from chappie.core.skew import Skew
 from chappie.core.snapshot import describe
+from chappie.core.stopping import Stopping
 from chappie.core.streams import Streams
 from chappie.core.trading import Trading
-from chappie.model.commands import Command, Keep, Stop
+from chappie.model.commands import Command, Keep
 from chappie.model.config import Config
 from chappie.model.enums import Lane, Stream
 from chappie.model.events import (
@@ -41,7 +43,6 @@ from chappie.model.events import (
 )
 from chappie.model.faults import Fault, StopReason
 from chappie.model.invariant import InvariantViolated
-from chappie.model.records import Stopped
 from chappie.model.reports import (
     Filled,
     FillsRead,
@@ -72,7 +73,6 @@ _NOTHING: tuple[Command, ...] = ()
 _KEY = "key"
 _TERMS_RETRY_NS = SECOND_NS
 _REOPENED_NS = 10 * SECOND_NS
-_STOP_WINDOW_NS = 3 * SECOND_NS
 # A step that comes this much later than the check it was due for: nobody was there.
 _GAP_NS = SECOND_NS
 _LIMITED = 429
@@ -116,7 +116,19 @@ class Core:
             self.reconciler,
             policy_period_s,
         )
-        self.stopping: StopDue | None = None
+        flatten = Flatten(
+            self.faults, self._requests, self.budget, self.market, self.desk, self.trading
+        )
+        self._stop = Stopping(
+            self.outbox,
+            self.faults,
+            self.market,
+            self.streams.feed,
+            self.desk,
+            self.reconciler,
+            flatten,
+            self._repair_terms,
+        )
         self._check_ns = seconds_ns(config.feed.check_every_s)
         self._next_check_ns = 0
         self._terms = Pace(_TERMS_RETRY_NS)
@@ -124,9 +136,7 @@ class Core:
         # Wall time minus elapsed time, as of the last step that looked.
         self._drift_ns: int | None = None
         self._key_judged = False
-        self._stop_by_ns = 0
         self._started = False
-        self._stopped = False
 
     # --- the two answers
 
@@ -149,7 +159,7 @@ class Core:
         if at.now_ns >= self._next_check_ns:
             self._next_check_ns = at.now_ns + self._check_ns
         self._compare_clocks(at)
-        if self._started and not self._stopped:
+        if self._started and not self._stop.is_over:
             self._judge(at)
             self._repair(at)
             # What came meanwhile lies in the socket: nothing is sent before it is read.
@@ -159,7 +169,12 @@ class Core:
 
     def next_deadline(self) -> int | None:
         """When, on the clock of `At.now_ns`, a `Ticked` is wanted; None before the start."""
-        return self._next_check_ns if self._started and not self._stopped else None
+        return self._next_check_ns if self._started and not self._stop.is_over else None
+
+    @property
+    def stopping(self) -> StopDue | None:
+        """Why the run ends, once it does."""
+        return self._stop.due
 
     def rest(self, at: At) -> tuple[int, bool]:
         """Until which wall time nobody may send to the venue (0: at once), and whether by a ban."""
@@ -215,9 +230,9 @@ class Core:
             case StreamClosed():
                 self.streams.closed(at, event.conn, event.code, event.detail)
             case HaltAsked():
-                self.faults.raise_(Fault.HALT_LATCHED, at, event.detail)
+                self._stop.halt(at, event)
             case StopAsked():
-                self._begin_stop(at, StopDue(StopReason[event.reason.upper()], event.detail))
+                self._stop.begin(at, StopDue(StopReason[event.reason.upper()], event.detail))
             case Started():
                 self._start(at, event)
             case FrameReceived():
@@ -358,13 +373,13 @@ class Core:
             self.faults.clear(Fault.CLOCK_SKEWED)
         due = self.faults.stop_due(at.now_ns)
         if due is not None:
-            self._begin_stop(at, due)
+            self._stop.begin(at, due)
 
     # --- repair
 
     def _repair(self, at: At) -> None:
         if self.stopping is not None:
-            self._stop_step(at, self.stopping)
+            self._stop.step(at, banned=self.budget.banned)
             return
         self._repair_terms(at)
         self.streams.repair(at)
@@ -402,56 +417,3 @@ class Core:
     def _trade(self, at: At) -> None:
         if self.stopping is None:
             self.trading.trade(at)
-
-    # --- the end
-
-    def _begin_stop(self, at: At, due: StopDue) -> None:
-        """From here on nothing new: cancel what is ours, see it gone, and end."""
-        if self.stopping is not None:
-            return
-        self.stopping = due
-        self._stop_by_ns = at.now_ns + _STOP_WINDOW_NS
-        self.outbox.log("warning", "stopping", reason=due.reason.word, detail=due.detail)
-
-    def _stop_step(self, at: At, due: StopDue) -> None:
-        live = self.desk.account.blotter.live()
-        # On a ban nobody sends before its end (control L4): orders rest until the switch fires.
-        over = at.now_ns >= self._stop_by_ns or self.budget.banned
-        if not over:
-            # Even those whose cancel is under way: an answer that is late must not leave an order.
-            self.desk.cancel(at, live, f"stopping: {due.reason.word}")
-            self.desk.ask_about_doubts(at)
-            if live:
-                return
-            if self._has_last_words(due) and not self._account_is_known():
-                self.reconciler.verify(at, self.streams.feed.all_synced)
-                return
-            # Of two instances one goes on, and the switch is then its own.
-            if due.reason is not StopReason.NOT_ALONE and not self.desk.arming.disarmed(at):
-                return
-        known = not live and self._account_is_known()
-        self._stopped = True
-        self.outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, due.detail)))
-        self.outbox.put(Stop(due.reason.word, due.detail, known))
-
-    def _has_last_words(self, due: StopDue) -> bool:
-        """Whether reading the account once more can make the ledger whole."""
-        return (
-            self.reconciler.ever_clean
-            and due.reason not in (StopReason.VENUE_REFUSED, StopReason.NOT_ALONE)
-            and not self.faults.has(Fault.POSITION_DISAGREES)
-        )
-
-    def _account_is_known(self) -> bool:
-        """REST agreed with us after the last order ended and the last connection was lost."""
-        account = self.desk.account
-        since_ns = account.last_ended_ns
-        if not self.streams.feed.all_synced:
-            # Nobody told us what the venue did since the last read: only one of now counts.
-            since_ns = max(since_ns, self._stop_by_ns - _STOP_WINDOW_NS)
-        return (
-            self.reconciler.knows_since(since_ns)
-            and not account.fills_missing
-            and not self.faults.has(Fault.POSITION_DISAGREES)
-            and not self.faults.has(Fault.NOT_ALONE)
-        )

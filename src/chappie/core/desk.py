@@ -28,7 +28,7 @@ from chappie.core.pacing import Pace
 from chappie.core.recovery import recover
 from chappie.core.requests import ForCancel, ForRead, Requests
 from chappie.core.skew import Skew
-from chappie.model.commands import HttpCall, Keep
+from chappie.model.commands import HttpCall, Keep, SetLatch
 from chappie.model.config import Config
 from chappie.model.enums import Lane, OrdStatus
 from chappie.model.faults import Fault
@@ -252,7 +252,9 @@ class Desk:
             return False
         if fill.kind in LIQUIDATING:
             words = f"{fill.side.value} {fill.qty} by the venue"
-            self._faults.raise_(Fault.LIQUIDATED, at, words, fill.kind)
+            if self._faults.raise_(Fault.LIQUIDATED, at, words, fill.kind):
+                # Before the fill is kept: a start that knows of the fill must know of the halt.
+                self._outbox.put(SetLatch(f"{fill.kind}: {words}"))
         order = account.blotter.get(fill.cl_ord_id)
         if order is not None:
             self._changed(at, before, order)

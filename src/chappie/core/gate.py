@@ -8,7 +8,7 @@ from enum import Enum
 
 import msgspec
 
-from chappie.model.enums import InstrumentState
+from chappie.model.enums import InstrumentState, OrdType
 from chappie.model.faults import Posture
 from chappie.model.instrument import Instrument
 from chappie.model.orders import Approved, GateStamp, NewOrder
@@ -61,6 +61,10 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     best_bid: int | None
     best_ask: int | None
     collar_ppm: int
+    # The operator wants the position closed: then a reducing order at market, which never rests,
+    # passes a halt, the bot's own order size, the collar (the venue's own rule stays) and the
+    # switch; nothing else does (promise 2).
+    flattening: bool = False
 
 
 def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
@@ -71,7 +75,9 @@ def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
 
 def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
     sign = order.side.sign
-    if c.posture > (Posture.REDUCE_ONLY if order.reduce_only else Posture.ACTIVE):
+    closing = c.flattening and order.reduce_only and order.ord_type is OrdType.MARKET
+    allowed = Posture.REDUCE_ONLY if order.reduce_only else Posture.ACTIVE
+    if c.posture > allowed and not closing:
         return Denial.POSTURE
     if c.locked:
         return Denial.BUDGET_LOW
@@ -79,24 +85,26 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
         return Denial.INSTRUMENT_NOT_OPEN
     if order.qty <= 0 or order.qty % c.instrument.lot_size:
         return Denial.LOT
-    if order.qty > min(c.order_qty, c.instrument.max_order_qty or order.qty):
+    most = c.instrument.max_order_qty or order.qty
+    if order.qty > (most if closing else min(most, c.order_qty)):
         return Denial.ORDER_QTY
-    if order.reduce_only and not 0 < order.qty <= -sign * c.qty:
-        return Denial.NOT_REDUCING
     working = c.live_buy if sign > 0 else c.live_sell
+    # What works on the same side may fill first, and this one would then open (control O14).
+    if order.reduce_only and not 0 < order.qty <= -sign * c.qty - working:
+        return Denial.NOT_REDUCING
     if not order.reduce_only and sign * c.qty + working + order.qty > c.max_position:
         return Denial.MAX_POSITION
     if order.price is not None and not 0 < c.instrument.price(order.price) <= (
         c.instrument.max_price or c.instrument.price(order.price)
     ):
         return Denial.PRICE
-    if not _within_collar(order, c):
+    if not closing and not _within_collar(order, c):
         return Denial.PRICE_COLLAR
     if c.fills_missing:
         return Denial.FILLS_MISSING
     if c.in_doubt:
         return Denial.IN_DOUBT
-    if not c.switch_holds:
+    if not (c.switch_holds or closing):
         return Denial.DEAD_MAN_UNARMED
     if not c.allow_trade:
         return Denial.ALLOW_TRADE_OFF

@@ -80,6 +80,8 @@ class Reconciler:
         self._pace = Pace(_AGAIN_NS, max(_AGAIN_NS, self._every_ns))
         self._began_ns = 0
         self._clean_ns: int | None = None
+        # When the last whole round began, if REST contradicted the ledger in it.
+        self._contradicted_ns: int | None = None
         self._since_wall_ns = 0
         # Since when REST, and since when the websocket, contradicts the ledger: each by itself,
         # for one may agree while the other does not.
@@ -114,6 +116,12 @@ class Reconciler:
         """Whether the last round was clean, and asked after a moment and after every doubt."""
         return bool(self.last_was_clean) and self._read_ns >= max(moment_ns, self._doubted_ns)
 
+    def contradicted_since(self, moment_ns: int) -> bool:
+        """Whether REST contradicts the ledger, in a whole round begun after a moment. What the
+        websocket alone says otherwise, it may have missed; further rounds tell.
+        """
+        return self._contradicted_ns is not None and self._contradicted_ns >= moment_ns
+
     def doubt(self, at: At, why: str) -> None:
         """Something may have been missed: reconcile before the next decision, from now on."""
         self._faults.raise_(Fault.UNRECONCILED, at, why)
@@ -128,6 +136,12 @@ class Reconciler:
         self._wait_no_more(at)
         self.hasten(at)
         self.repair(at, synced)
+
+    def hurry(self, at: At) -> None:
+        """The last rounds of a run need not wait for those before."""
+        self._pace.settled()
+        self._pace.release()
+        self.hasten(at)
 
     def _wait_no_more(self, at: At) -> None:
         """The pause after a round is for rounds that were not clean."""
@@ -264,6 +278,7 @@ class Reconciler:
             self._outbox.put(Keep(opening))
         said = account.said
         explained = held in current.expected
+        self._contradicted_ns = None if explained else current.began_ns
         agree = explained and (said is None or said.qty in current.expected)
         if explained and not agree:
             self._position_overdue(at, held)

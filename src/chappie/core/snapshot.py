@@ -56,7 +56,9 @@ class Parts(Protocol):
     reconciler: Reconciler
     streams: Streams
     trading: Trading
-    stopping: StopDue | None
+
+    @property
+    def stopping(self) -> StopDue | None: ...
 
 
 def describe(core: Parts, at: At) -> State:
@@ -123,7 +125,7 @@ def _mode(core: Parts, at: At) -> Mode:
     # A low budget has a mode of its own.
     active = [one.fault for one in core.faults.all() if one.fault is not Fault.BUDGET_LOW]
     posture = max((FAULTS[fault].posture for fault in active), default=Posture.ACTIVE)
-    if Fault.HALT_LATCHED in active:
+    if Fault.HALT_LATCHED in active or Fault.LIQUIDATED in active:
         return Mode.HALTED
     if core.stopping is not None:
         return Mode.FAULTED

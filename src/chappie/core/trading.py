@@ -180,14 +180,15 @@ class Trading:
         )
         fence_ns = self._requests.fence_ns(at)
         words = self._in_words(wanted)
-        verdict = examine(order, self._circumstances(at, instrument, fence_ns))
+        verdict = examine(order, self.circumstances(at, instrument, fence_ns))
         if isinstance(verdict, Denial):
             self._denied(at, decision, verdict, words)
         else:
             decision.outcome = words
             self._desk.send(at, verdict, decision.number, fence_ns)
 
-    def _circumstances(self, at: At, instrument: Instrument, fence_ns: int) -> Circumstances:
+    def circumstances(self, at: At, instrument: Instrument, fence_ns: int) -> Circumstances:
+        """What the gate looks at, for an order that can no longer arrive after ``fence_ns``."""
         bot, account = self._config.bot, self._account
         return Circumstances(
             instrument=instrument,

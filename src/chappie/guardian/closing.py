@@ -151,19 +151,23 @@ class Closing:
             order,
             Circumstances(
                 instrument=instrument,
-                posture=Posture.REDUCE_ONLY,
+                posture=Posture.HALTED,
                 locked=asking.due_ns(at, Lane.CANCEL) > at.now_ns,
                 qty=position,
                 live_buy=0,
                 live_sell=0,
                 in_doubt=False,
                 fills_missing=False,
-                # What adds exposure is bounded by bot.order_qty; this takes all of it away.
-                order_qty=qty,
+                order_qty=config.bot.order_qty,
                 max_position=config.bot.max_position,
-                # The one exception of promise 2; and an order at market never rests.
-                switch_holds=True,
+                # Nobody keeps it any more, and an order at market never rests.
+                switch_holds=False,
                 allow_trade=config.bot.allow_trade,
+                mark=None,
+                best_bid=None,
+                best_ask=None,
+                collar_ppm=0,
+                flattening=True,
             ),
         )
         if isinstance(approved, Denial):

@@ -35,13 +35,18 @@ _UNDER_WAY_MAX = {Lane.CANCEL: 8, Lane.RECONCILE: 4, Lane.REDUCE: 6, Lane.OPEN: 
 
 
 class _Request(msgspec.Struct):
-    """A request that waits for its turn; ``send_by_ns`` is the last moment at which it may go."""
+    """A request that waits for its turn; ``send_by_ns`` is the last moment at which it may go.
+
+    ``left``: a connection is its own, so from there on bytes of it may have left.
+    """
 
     request_id: int
     call: HttpCall
     expires_s: int
     send_by_ns: int
     answer_by_ns: int
+    is_order: bool = False
+    left: bool = False
 
 
 class RestClient:
@@ -71,7 +76,7 @@ class RestClient:
         self._allow_trade = allow_trade
         self._session = _session()
         self._waiting: dict[Lane, deque[_Request]] = {lane: deque() for lane in Lane}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], _Request] = {}
 
     def send(self, command: SendCall) -> None:
         """Send a read, a cancel or the switch; a call that creates or amends is our bug."""
@@ -105,8 +110,25 @@ class RestClient:
                 expires_s=command.expires_s,
                 send_by_ns=min(command.send_by_ns, self._expiry_ns(command.expires_s)),
                 answer_by_ns=self._clock().now_ns + command.answer_within_ns,
+                is_order=True,
             ),
         )
+
+    def drop_orders(self) -> None:
+        """Withdraw every order that waits for its turn or for a connection: no byte of it left,
+        and none will.
+        """
+        dropped = []
+        for queue in self._waiting.values():
+            dropped += [request for request in queue if request.is_order]
+            kept = [request for request in queue if not request.is_order]
+            queue.clear()
+            queue.extend(kept)
+        for task, request in self._under_way.items():
+            if request.is_order and not request.left and task.cancel():
+                dropped.append(request)
+        for request in dropped:
+            self._deliver(Unanswered(request.request_id, False, "not sent: withdrawn by a stop"))
 
     async def close(self) -> None:
         """At the end of the process: drop what is under way, deliver nothing more."""
@@ -132,15 +154,14 @@ class RestClient:
         loop = asyncio.get_running_loop()
         for lane, queue in self._waiting.items():
             while queue and len(self._under_way) < _UNDER_WAY_MAX[lane]:
-                task = loop.create_task(self._perform(queue.popleft()))
-                self._under_way.add(task)
+                request = queue.popleft()
+                task = loop.create_task(self._perform(request))
+                self._under_way[task] = request
                 task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
+        self._under_way.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._crashed(error)
             return
         self._start_waiting()
@@ -169,8 +190,6 @@ class RestClient:
             headers["content-type"] = "application/json"
         if call.signed:
             headers.update(self._signer.sign(call, self._root_path, request.expires_s))
-        # Set as soon as a connection is ours: from there on bytes may have left.
-        trace = SimpleNamespace(left=False)
         try:
             async with self._session.request(
                 call.method,
@@ -179,7 +198,7 @@ class RestClient:
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
-                trace_request_ctx=trace,
+                trace_request_ctx=request,
             ) as response:
                 body = await _body(response.content)
                 if body is None:
@@ -194,12 +213,12 @@ class RestClient:
         except TimeoutError as error:
             detail = (
                 f"no answer within {round(total_s, 2):g} s"
-                if trace.left
+                if request.left
                 else "no connection in time"
             )
-            return self._unanswered(request, trace.left, detail, error)
+            return self._unanswered(request, request.left, detail, error)
         except (aiohttp.ClientError, OSError) as error:
-            return self._unanswered(request, trace.left, "", error)
+            return self._unanswered(request, request.left, "", error)
 
     def _unanswered(
         self, request: _Request, sent: bool, detail: str, error: Exception

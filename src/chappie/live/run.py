@@ -18,6 +18,7 @@ from chappie.journal.framing import JournalError
 from chappie.journal.journal import Journal
 from chappie.journal.kept import KeptLog
 from chappie.live import clock, latch
+from chappie.live.halts import Halts
 from chappie.live.link import GuardianLink
 from chappie.live.log import Log
 from chappie.live.policies import PolicyRunner
@@ -205,6 +206,7 @@ async def _drive(
             journal.flush(clock.now())
 
     watchdog = Watchdog(config.supervisor.heartbeat_timeout_s, watchdogs_words)
+    halts = Halts(state.path, log, watchdog, lambda event: trader.deliver(event), loop)
     trader = Trader(
         core=plan.make_core(config, policy.period_s),
         journal=journal,
@@ -216,6 +218,7 @@ async def _drive(
         loop=loop,
         epoch=epoch,
         last_words=last_words,
+        set_latch=halts.set_latch,
     )
     loop.set_exception_handler(lambda _, context: _surfaced(context, trader, log))
     venue = VENUES[config.venue.kind]
@@ -238,11 +241,15 @@ async def _drive(
         link = GuardianLink(plan.guardian_fd, trader.deliver, log)
     trader.connect(streams, rest, link)
     _obey_signals(trader, watchdog, loop)
+    halts.obey_signals()
     watchdog.start()
     _turn(loop, watchdog, min(_TURN_EVERY_S, config.supervisor.heartbeat_timeout_s / 5))
     # What lives by now lives long: without it, a full collection is short again.
     loop.call_later(_WARM_AFTER_S, gc.freeze)
-    trader.deliver(Started(epoch, kept.records, state.halted()))
+    halted = state.halted()
+    trader.deliver(Started(epoch, kept.records, halted))
+    if halted is None:
+        halts.watch_file(config.feed.check_every_s)
     if link is not None:
         link.start(loop)
     await trader.ended

@@ -24,11 +24,14 @@ from chappie.model.commands import (
     AskPolicy,
     CloseStream,
     Command,
+    DropOrders,
     Keep,
     OpenStream,
+    SayHalted,
     SendCall,
     SendFrame,
     SendOrder,
+    SetLatch,
     Stop,
 )
 from chappie.model.commands import Log as LogCommand
@@ -37,11 +40,17 @@ from chappie.model.events import (
     HaltAsked,
     PolicyDecided,
     PolicyFailed,
+    Started,
     StopAsked,
     Ticked,
     Unanswered,
 )
-from chappie.model.faults import StopReason
+from chappie.model.faults import (
+    FLATTEN_WINDOW_NS,
+    HALT_WINDOW_NS,
+    STOP_WINDOW_NS,
+    StopReason,
+)
 from chappie.model.invariant import InvariantViolated
 from chappie.model.link import Beat, Ending, HaltSeen
 from chappie.model.records import Stopped
@@ -55,7 +64,8 @@ _BEAT_AFTER_NS = 240 * MILLISECOND_NS
 _TICK_AT_LEAST_S = 0.001
 # Events that come so soon after the last write are a burst, which shares its writes.
 _BURST_NS = MILLISECOND_NS // 2
-_END_BY_FORCE_AFTER_S = 3.8
+# So much longer than its window a core may take to stop.
+_END_BY_FORCE_AFTER_S = 0.8
 _TRACE_LINES = 12
 
 
@@ -85,6 +95,8 @@ class RestLike(Protocol):
     def send(self, command: SendCall) -> None: ...
 
     def send_order(self, command: SendOrder) -> None: ...
+
+    def drop_orders(self) -> None: ...
 
 
 class PolicyLike(Protocol):
@@ -123,8 +135,11 @@ class Trader:
         loop: asyncio.AbstractEventLoop,
         epoch: int,
         last_words: Callable[[Ended, State | None], None],
+        set_latch: Callable[[str], None],
     ) -> None:
-        """``last_words`` writes `last_stop.json` as soon as the end is decided."""
+        """``last_words`` writes `last_stop.json` as soon as the end is decided; ``set_latch``
+        latches a halt on disk, and never raises.
+        """
         self._core = core
         self._journal = journal
         self._kept = kept
@@ -135,6 +150,7 @@ class Trader:
         self._loop = loop
         self._epoch = epoch
         self._last_words = last_words
+        self._set_latch = set_latch
         self.ended: asyncio.Future[Ended] = loop.create_future()
         self.last_state: State | None = None
         self._streams: StreamsLike
@@ -147,6 +163,9 @@ class Trader:
         self._journal_error: str | None = None
         self._kept_stop = False
         self._stop_asked = False
+        # Who asked us to end first, and when patience with that ends.
+        self._asked: tuple[StopReason, str] | None = None
+        self._forced: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._beat_ns = 0
         self._written_ns = 0
@@ -157,7 +176,10 @@ class Trader:
             SendFrame: self._send_frame,
             SendCall: self._send_call,
             SendOrder: self._send_order,
+            DropOrders: self._drop_orders,
             Keep: self._keep,
+            SetLatch: self._latch,
+            SayHalted: self._say_halted,
             AskPolicy: self._ask_policy,
             LogCommand: self._write_log,
             Stop: self._stop,
@@ -218,7 +240,7 @@ class Trader:
                 # The first who asked gives the reason; asking again changes nothing.
                 return
             self._stop_asked = True
-            self._bound_the_end(event)
+        self._bound_the_end(event)
         at = self._clock()
         if self._journal_error is None:
             self._journal.append(at, event)
@@ -233,8 +255,6 @@ class Trader:
                 self._perform[type(command)](command)
                 if self._over:
                     return
-        if type(event) is HaltAsked and self._link is not None:
-            self._link.halt_seen(HaltSeen(event.detail))
         if steps % EVERY_STEPS == 0:
             self._write_digest(at)
         # After any step: under a busy feed the core's checks ride on frames and nothing ticks.
@@ -260,11 +280,28 @@ class Trader:
         self._log.error("journal_failed", detail=str(error))
         self._pending.appendleft(StopAsked("journal_failed", str(error)))
 
-    def _bound_the_end(self, event: StopAsked) -> None:
-        reason = _reason(event.reason)
-        self._watchdog.end_within_bounds(reason, event.detail)
-        self._log.info("stop_asked", reason=event.reason, detail=event.detail)
-        self._loop.call_later(_END_BY_FORCE_AFTER_S, self._end, reason, event.detail, False)
+    def _bound_the_end(self, event: Event) -> None:
+        """Whoever asks for an end gets one, whatever becomes of the core; a flatten asked for
+        later may take longer than the stop that it joins.
+        """
+        match event:
+            case StopAsked():
+                reason, detail, window_ns = _reason(event.reason), event.detail, STOP_WINDOW_NS
+            case HaltAsked(detail=detail, flatten=flatten):
+                reason = StopReason.HALTED
+                window_ns = FLATTEN_WINDOW_NS if flatten else HALT_WINDOW_NS
+            case Started(halted=str() as detail):
+                reason, window_ns = StopReason.HALTED, HALT_WINDOW_NS
+            case _:
+                return
+        self._log.info("stop_asked", reason=reason.word, detail=detail)
+        self._watchdog.end_within_bounds(reason, detail, window_ns)
+        self._asked = self._asked or (reason, detail)
+        due = self._loop.time() + window_ns / SECOND_NS + _END_BY_FORCE_AFTER_S
+        if self._forced is not None:
+            due = max(due, self._forced.when())
+            self._forced.cancel()
+        self._forced = self._loop.call_at(due, self._end, *self._asked, False)
 
     # --- commands out
 
@@ -285,6 +322,18 @@ class Trader:
             self.deliver(Unanswered(command.request_id, False, "not sent: the journal failed"))
             return
         self._rest.send_order(command)
+
+    def _drop_orders(self, command: DropOrders) -> None:
+        self._rest.drop_orders()
+
+    def _latch(self, command: SetLatch) -> None:
+        self._log.error("halt_latched", detail=command.words)
+        self._set_latch(command.words)
+
+    def _say_halted(self, command: SayHalted) -> None:
+        self._log.info("halt_obeyed", detail=command.detail)
+        if self._link is not None:
+            self._link.halt_seen(HaltSeen(command.detail))
 
     def _keep(self, command: Keep) -> None:
         self._kept_stop = self._kept_stop or isinstance(command.record, Stopped)
@@ -342,8 +391,9 @@ class Trader:
             return
         self._over = True
         self._watchdog.decided(reason, detail)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._forced):
+            if timer is not None:
+                timer.cancel()
         at = self._clock()
         try:
             self.last_state = self._core.snapshot(at)

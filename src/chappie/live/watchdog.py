@@ -1,8 +1,9 @@
 """A thread outside the loop that ends the process when the loop no longer can.
 
 It guards two promises: a loop that does not turn is a stop (`loop_stalled`), and a stop that was
-asked for is over within five seconds. A policy that holds the interpreter's lock in native code
-stops this thread too; then the guardian kills, and without one the dead man's switch fires.
+asked for is over within its window and a little more: five seconds, unless it is a halt. A policy
+that holds the interpreter's lock in native code stops this thread too; then the guardian kills, and
+without one the dead man's switch fires.
 """
 
 import contextlib
@@ -11,9 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from chappie.model.faults import StopReason
+from chappie.model.faults import STOP_WINDOW_NS, StopReason
+from chappie.model.units import SECOND_NS
 
-END_WITHIN_S = 4.4
+# So much longer than its window a stop may take, and a stop that was decided at all.
+_BEYOND_S = 1.4
+_DECIDED_WITHIN_S = 4.4
 _LOOK_EVERY_S = 0.1
 _WORDS_WITHIN_S = 0.3
 
@@ -29,6 +33,8 @@ class Watchdog:
         self._last_words = last_words
         self._turned_at = time.monotonic()
         self._end_by: float | None = None
+        self._asked_at = 0.0
+        self._decided = False
         self._reason = StopReason.OPERATOR
         self._detail = ""
         self._over = threading.Event()
@@ -47,19 +53,28 @@ class Watchdog:
         """The loop turns."""
         self._turned_at = time.monotonic()
 
-    def end_within_bounds(self, reason: StopReason, detail: str) -> None:
-        """From now on the process has `END_WITHIN_S` to end; the first call counts.
+    def end_within_bounds(
+        self, reason: StopReason, detail: str, window_ns: int = STOP_WINDOW_NS
+    ) -> None:
+        """From now on the process has its window, and a little more, to end.
 
-        Safe in a signal handler: it only assigns.
+        The first reason stays; a flatten that is asked for later may take its longer window. Safe
+        in a signal handler: it only assigns.
         """
+        end_by = time.monotonic() + window_ns / SECOND_NS + _BEYOND_S
         if self._end_by is None:
             self._reason = reason
             self._detail = detail
-            self._end_by = time.monotonic() + END_WITHIN_S
+            self._asked_at = time.monotonic()
+            self._end_by = end_by
+        elif not self._decided:
+            self._end_by = max(self._end_by, end_by)
 
     def decided(self, reason: StopReason, detail: str) -> None:
         """The stop has its reason: it is what the watchdog exits with, should it have to."""
-        self.end_within_bounds(reason, detail)
+        end_by = time.monotonic() + _DECIDED_WITHIN_S
+        self._end_by = end_by if self._end_by is None else min(self._end_by, end_by)
+        self._decided = True
         self._reason = reason
         self._detail = detail
 
@@ -71,14 +86,16 @@ class Watchdog:
         look_every_s = min(_LOOK_EVERY_S, self._stalled_after_s / 4)
         while not self._over.wait(look_every_s):
             now = time.monotonic()
-            if self._end_by is not None:
-                if now >= self._end_by:
-                    self._end(self._reason, self._detail or "the stop took too long")
-            elif now - self._turned_at > self._stalled_after_s:
-                self._end(
-                    StopReason.LOOP_STALLED,
-                    f"the loop has not turned for {now - self._turned_at:.1f} s",
-                )
+            stalled_s = now - self._turned_at
+            if self._end_by is None:
+                if stalled_s > self._stalled_after_s:
+                    words = f"the loop has not turned for {stalled_s:.1f} s"
+                    self._end(StopReason.LOOP_STALLED, words)
+                continue
+            # A stop that is asked for waits for no loop that hangs, however long its window.
+            hangs = min(stalled_s, now - self._asked_at) > _DECIDED_WITHIN_S
+            if now >= self._end_by or (hangs and not self._decided):
+                self._end(self._reason, self._detail or "the stop took too long")
 
     def _end(self, reason: StopReason, detail: str) -> None:
         self._reason, self._detail = reason, detail

@@ -81,6 +81,24 @@ class Keep(_Command, frozen=True, gc=False):
     record: Kept
 
 
+class DropOrders(_Command, frozen=True, gc=False):
+    """Withdraw every order of which no byte has left; each ends in `Unanswered`, unsent."""
+
+
+class SetLatch(_Command, frozen=True, gc=False):
+    """Halt on disk: from here on every start is one into a halt, until somebody resumes."""
+
+    words: str
+
+
+class SayHalted(_Command, frozen=True, gc=False):
+    """Tell who asked for the halt that it is obeyed: no order leaves or can arrive any more, but
+    the closing one of a flatten.
+    """
+
+    detail: str
+
+
 class AskPolicy(_Command, frozen=True, gc=False):
     """Show the policy the view; ends in `PolicyDecided` or `PolicyFailed`."""
 
@@ -105,5 +123,16 @@ class Stop(_Command, frozen=True, gc=False):
 
 
 Command: TypeAlias = (
-    OpenStream | CloseStream | SendFrame | SendCall | SendOrder | Keep | AskPolicy | Log | Stop
+    OpenStream
+    | CloseStream
+    | SendFrame
+    | SendCall
+    | SendOrder
+    | DropOrders
+    | Keep
+    | SetLatch
+    | SayHalted
+    | AskPolicy
+    | Log
+    | Stop
 )

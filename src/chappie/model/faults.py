@@ -8,6 +8,15 @@ from enum import Enum, IntEnum
 
 import msgspec
 
+from chappie.model.units import SECOND_NS
+
+# How long a stop may take until it is said, verified or not: to cancel and to read once more; at a
+# start into a halt also to find what a dead run left; with a flatten also to close the position
+# and to learn the fate of an order whose answer is lost. The shell ends by force a little later.
+STOP_WINDOW_NS = 3 * SECOND_NS
+HALT_WINDOW_NS = 10 * SECOND_NS
+FLATTEN_WINDOW_NS = 20 * SECOND_NS
+
 
 class Posture(IntEnum):
     """What we may do; the highest demanded wins."""
@@ -201,7 +210,11 @@ FAULTS: dict[Fault, FaultRow] = {
         StopReason.VENUE_DEGRADED,
     ),
     Fault.LIQUIDATED: FaultRow(
-        Posture.CANCEL_ONLY, "a new start, by somebody who looked at the account", latches=True
+        Posture.HALTED,
+        "resume, by somebody who looked at the account",
+        After.AT_ONCE,
+        StopReason.HALTED,
+        latches=True,
     ),
     Fault.POSITION_DISAGREES: FaultRow(
         Posture.CANCEL_ONLY,

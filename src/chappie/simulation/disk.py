@@ -29,6 +29,8 @@ class Disk:
         # How often a full disk refused a record.
         self.refused = 0
         self.cut = 0
+        # Why the bot is halted, until somebody resumes; needs no free space, and survives all.
+        self.latch: str | None = None
         self._kept = bytearray()
         self._journals: dict[int, bytearray] = {}
         self._encoder = msgspec.msgpack.Encoder()
@@ -56,6 +58,11 @@ class Disk:
         if self.full:
             self.refused += 1
             raise JournalError(f"{_KEPT}: No space left on device")
+
+    def set_latch(self, words: str) -> None:
+        """Halt for good; a halt that is latched already stays as it is."""
+        if self.latch is None:
+            self.latch = words
 
     def lose_power(self, chance: Random) -> None:
         """The running journal's tail never reached the platter; the write under way is torn."""

@@ -224,6 +224,21 @@ def _operator(night: "Night", chance: Random) -> None:
     night.supervisor.ask_to_stop("a restart")
 
 
+def _halt(flatten: bool) -> Strike:
+    def strike(night: "Night", chance: Random) -> None:
+        process = night.process
+        if process is None or not process.alive or night.disk.latch is not None:
+            return
+        night.fired()
+        if chance.random() < 0.5:
+            night.supervisor.halt(flatten)
+        else:
+            delay_ns = _ms(chance, 0, 40) * MILLISECOND_NS
+            night.supervisor.halt_amid_order(delay_ns, flatten)
+
+    return strike
+
+
 def _disk_full(night: "Night", chance: Random) -> None:
     night.disk.full = True
 
@@ -440,7 +455,7 @@ KINDS: tuple[FaultKind, ...] = (
     FaultKind(
         "liquidation",
         "the account's money is gone, its position is liquidated",
-        "a deposit; the operator restarts the bot",
+        "a deposit; a person resumes and starts the bot",
         _liquidation,
         0.3,
     ),
@@ -494,6 +509,20 @@ KINDS: tuple[FaultKind, ...] = (
     ),
     FaultKind(
         "operator_restart", "somebody stops the bot and starts it again", "a start", _operator, 0.5
+    ),
+    FaultKind(
+        "halt",
+        "the operator halts the bot, half of the time while an order is on its way",
+        "a person resumes after 10 to 60 s",
+        _halt(flatten=False),
+        0.4,
+    ),
+    FaultKind(
+        "halt_flatten",
+        "the same, and its position is to be closed",
+        "a person resumes after 10 to 60 s",
+        _halt(flatten=True),
+        0.4,
     ),
     FaultKind(
         "disk_full",

@@ -86,7 +86,6 @@ class Hand:
         def deposit() -> None:
             account.wallet += taken
             self._liquidating = False
-            night.supervisor.ask_to_stop("after a liquidation")
 
         night.later(chance.randint(3, 20) * SECOND_NS, deposit)
 

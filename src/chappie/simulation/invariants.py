@@ -4,6 +4,7 @@ The witness sees what the process saw (events, commands) and what the venue know
 core only for what it believes (`live`, `knows`), never whether it was right.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,16 @@ import msgspec
 
 from chappie.core.core import Core
 from chappie.guardian.sweep import Left
-from chappie.model.commands import Command, Keep, SendCall, SendOrder
-from chappie.model.enums import Side
-from chappie.model.events import Answered, Event, FrameReceived, Unanswered
+from chappie.model.commands import Command, Keep, SendCall, SendOrder, SetLatch
+from chappie.model.enums import OrdType, Side
+from chappie.model.events import (
+    Answered,
+    Event,
+    FrameReceived,
+    HaltAsked,
+    Started,
+    Unanswered,
+)
 from chappie.model.faults import StopReason
 from chappie.model.records import Fill, FundingPaid, Intent
 from chappie.model.timestamps import iso_ns
@@ -44,6 +52,9 @@ INVARIANTS: dict[str, str] = {
     "position_true": "no order is sent long after somebody else moved the position",
     "fills_in_time": "no order is sent while a fill older than promise 5 allows is not booked",
     "halts_when_liquidated": "no order is sent by a run long after it was liquidated",
+    "halt_holds": "from a halt until a `resume` no order but a flatten's closing ones is sent, nor "
+    "reaches the venue once the halt is said to be obeyed",
+    "closing_reduces": "a flatten's order never makes our position larger, nor turns it",
     "foreign_untouched": "no request of ours touches an order without our prefix",
     "waits_honoured": "no run sends before the end of a wait that it was told by an answer",
     "stop_cancels": "a run that stops asks to cancel all that it knows to work, but for a ban",
@@ -97,6 +108,9 @@ class Truth:
         self.hand_qty = 0
         # Since when another hand has been holding something.
         self.hand_since_ns: int | None = None
+        # The closing orders of flattens, and what one of them did that it must not.
+        self.closing: dict[str, None] = {}
+        self.opened_by_closing = ""
         # When the venue last took our position from us.
         self.liquidated_ns: int | None = None
 
@@ -121,7 +135,12 @@ class Truth:
                 if not self.hand_qty:
                     self.hand_since_ns = None
             else:
-                self.our_qty += signed
+                before, self.our_qty = self.our_qty, self.our_qty + signed
+                if (
+                    row.get("clOrdID") in self.closing
+                    and not 0 <= self.our_qty * before < before**2
+                ):
+                    self.opened_by_closing = f"{row['clOrdID']}: {before} to {self.our_qty}"
                 self.fills.append((self._night.now_ns, row))
                 if row["execType"] in ("Liquidation", "Bankruptcy"):
                     self.liquidated_ns = self._night.now_ns
@@ -131,6 +150,18 @@ class Truth:
         for order in self._account.open_orders.values():
             if self._night.is_ours(order.cl_ord_id):
                 yield order
+
+    def names_since(self, order_id: str) -> list[str]:
+        """Our orders that the venue took after that one, of whomever it is."""
+        newer = itertools.takewhile(
+            lambda order: order.order_id != order_id, reversed(self._account.orders.values())
+        )
+        return [order.cl_ord_id for order in newer if self._night.is_ours(order.cl_ord_id)]
+
+    @property
+    def last_order_id(self) -> str:
+        """The order that the venue took last, of anybody's."""
+        return next(reversed(self._account.orders), "")
 
     @property
     def switch_ns(self) -> int | None:
@@ -172,6 +203,11 @@ class Witness(Watch):
         # Which run was told to send nothing, and until when.
         self._told = 0, 0
         self._count_working = -1
+        # Whether this run was told to halt, to flatten too, and whether it said that it obeys;
+        # then also which order was the last by then.
+        self._halted = False
+        self._flattens = False
+        self._last_at_halt: str | None = None
         reconcile, orders = night.config.reconcile, night.config.orders
         # Promise 5: so long a fill, or a position that moved, may stay unknown to a trading bot.
         self._read_within_ns = seconds_ns(
@@ -185,6 +221,8 @@ class Witness(Watch):
     # --- what the process saw and did
 
     def stepped(self, process: Process, at: At, event: Event, commands: Sequence[Command]) -> None:
+        if isinstance(event, Started | HaltAsked):
+            self._halt_told(event)
         if type(event) is FrameReceived:
             if event.payload.startswith(_MARKET):
                 self._market_ns = self._night.now_ns
@@ -213,6 +251,8 @@ class Witness(Watch):
             self._order(process, command)
         elif type(command) is SendCall:
             self._call(process, command)
+        elif type(command) is SetLatch:
+            self._halted = True
         elif type(command) is Keep and isinstance(command.record, Intent):
             self._intents[command.record.order.cl_ord_id] = command.record.decision
 
@@ -231,8 +271,26 @@ class Witness(Watch):
         for order in self.truth.working():
             self._broken("swept_is_true", f"{order.cl_ord_id} works; {left.detail}")
 
+    def _halt_told(self, event: Started | HaltAsked) -> None:
+        if isinstance(event, Started):
+            self._halted, self._flattens = event.halted is not None, False
+            self._last_at_halt = None
+        else:
+            self._halted, self._flattens = True, self._flattens or event.flatten
+
+    def halt_said(self, process: Process) -> None:
+        if self._last_at_halt is None:
+            self._last_at_halt = self.truth.last_order_id
+
     def venue_moved(self) -> None:
         self.truth.read()
+        if self.truth.opened_by_closing:
+            self._broken("closing_reduces", self.truth.opened_by_closing)
+        if self._last_at_halt is not None:
+            for name in self.truth.names_since(self._last_at_halt):
+                if name not in self.truth.closing:
+                    self._broken("halt_holds", f"{name} arrives after the halt was obeyed")
+            self._last_at_halt = self.truth.last_order_id
         names = [order.cl_ord_id for order in self.truth.working()]
         if len(names) > 1 and len(names) != self._count_working:
             self._broken("one_order", f"at once: {', '.join(names)}")
@@ -330,19 +388,16 @@ class Witness(Watch):
         if self._epoch != process.epoch or len(self._seen_reads) < len(_READS):
             self._broken("reconciled_first", f"{name} after {', '.join(self._seen_reads)}")
         expires_ns = command.expires_s * SECOND_NS
-        switch_ns = self.truth.switch_ns
-        if switch_ns is None or switch_ns < expires_ns - night.venue.timeline.skew_ns:
-            self._broken("switch_armed", f"{name} expires at {expires_ns}, switch {switch_ns}")
-        silent_ns = now_ns - self._market_ns
-        if silent_ns > seconds_ns(config.feed.soft_stop_after_s + config.feed.check_every_s):
-            self._broken("market_fresh", f"{name} after {silent_ns / SECOND_NS:.1f} s of silence")
-        self._check_age(name)
+        if self._flattens and order.reduce_only and order.ord_type is OrdType.MARKET:
+            # What the gate lets pass is its business; what it does at the venue, `Truth` watches.
+            self.truth.closing[name] = None
+        else:
+            self._check_exposure(process, name, expires_ns)
         self._check_limit(name, order.side, order.qty, order.reduce_only)
         since_ns = max(self.truth.hand_since_ns or now_ns, night.lies_until_ns)
         if now_ns - since_ns > self._read_within_ns:
             self._broken("position_true", f"{name} while another hand holds {self.hand_qty}")
         self._check_fills(process, name)
-        self._check_liquidation(process, name)
         self._unknown[name] = _Sent(
             order.side,
             order.qty,
@@ -366,6 +421,20 @@ class Witness(Watch):
             slack_s = 2 * config.clock.max_skew_s
             if age_ns > seconds_ns(max(config.feed.max_lag_s, slack_s) + slack_s):
                 self._broken("market_young", f"{name} on a quote {age_ns / SECOND_NS:.1f} s old")
+
+    def _check_exposure(self, process: Process, name: str, expires_ns: int) -> None:
+        """What may be asked of every order but a closing one."""
+        night, config = self._night, self._night.config
+        if self._halted:
+            self._broken("halt_holds", f"{name} is sent after a halt")
+        switch_ns = self.truth.switch_ns
+        if switch_ns is None or switch_ns < expires_ns - night.venue.timeline.skew_ns:
+            self._broken("switch_armed", f"{name} expires at {expires_ns}, switch {switch_ns}")
+        silent_ns = night.now_ns - self._market_ns
+        if silent_ns > seconds_ns(config.feed.soft_stop_after_s + config.feed.check_every_s):
+            self._broken("market_fresh", f"{name} after {silent_ns / SECOND_NS:.1f} s of silence")
+        self._check_age(name)
+        self._check_liquidation(process, name)
 
     def _check_limit(self, name: str, side: Side, qty: int, reduce_only: bool) -> None:
         if reduce_only:
@@ -432,6 +501,8 @@ class Witness(Watch):
         held = process.core.desk.account.ledger.qty
         if working:
             self._broken("known_is_true", f"{working[0].cl_ord_id} works")
+        if end.detail.endswith("flattened, position 0") and self.truth.our_qty:
+            self._broken("known_is_true", f"flattened, and the venue holds {self.truth.our_qty}")
         taken_ns = self.truth.liquidated_ns
         read_before = taken_ns is not None and self._night.now_ns - taken_ns < _LAST_READS_NS
         if held != self.truth.our_qty and not read_before:

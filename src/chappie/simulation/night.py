@@ -148,6 +148,7 @@ class Night(World):
         process = self.process
         if process is not None:
             process.doom, process.doomed_amid_order = None, False
+            process.after_order = None
             process.hangs_until_ns = min(process.hangs_until_ns, self.now_ns)
         self.hand.trade_back()
         self.supervisor.hurry()
@@ -278,7 +279,6 @@ class Night(World):
     def _look(self) -> None:
         self._count_struck()
         self.witness.look()
-        self.supervisor.look()
         self.later(_LOOK_EVERY_NS, self._look)
 
     def _result(self, calm_s: float) -> Result:

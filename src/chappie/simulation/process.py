@@ -6,6 +6,7 @@ against the live one, so that what is simulated is what runs.
 
 import traceback
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,23 +18,33 @@ from chappie.model.commands import (
     AskPolicy,
     CloseStream,
     Command,
+    DropOrders,
     Keep,
     Log,
     OpenStream,
+    SayHalted,
     SendCall,
     SendFrame,
     SendOrder,
+    SetLatch,
     Stop,
 )
 from chappie.model.events import (
     Event,
+    HaltAsked,
     PolicyDecided,
+    Started,
     StopAsked,
     StreamClosed,
     Ticked,
     Unanswered,
 )
-from chappie.model.faults import StopReason
+from chappie.model.faults import (
+    FLATTEN_WINDOW_NS,
+    HALT_WINDOW_NS,
+    STOP_WINDOW_NS,
+    StopReason,
+)
 from chappie.model.invariant import InvariantViolated
 from chappie.model.records import Stopped
 from chappie.model.units import MILLISECOND_NS, At
@@ -43,7 +54,8 @@ from chappie.venues.bitmex.dialect import BitmexDialect
 if TYPE_CHECKING:
     from chappie.simulation.world import World
 
-_END_BY_FORCE_NS = 3_800 * MILLISECOND_NS
+# As the live driver: so much longer than its window a core may take to stop.
+_END_BY_FORCE_NS = 800 * MILLISECOND_NS
 _TRACE_LINES = 8
 
 
@@ -79,10 +91,14 @@ class Process:
         self.doom: int | None = None
         # A kill waits for the next step that sends an order, to strike amid its commands.
         self.doomed_amid_order = False
+        # Done when the next order has left.
+        self.after_order: Callable[[], None] | None = None
         self.sockets = Sockets(world, self)
         self._journal_error: str | None = None
         self._kept_stop = False
         self._stop_asked = False
+        self._asked: tuple[StopReason, str] | None = None
+        self._forced_ns = 0
         self._stepping = False
         self._pending: deque[Event] = deque()
         self._asleep: list[Event] = []
@@ -144,9 +160,7 @@ class Process:
             if self._stop_asked:
                 return
             self._stop_asked = True
-            self.world.later(
-                _END_BY_FORCE_NS, lambda: self._over(_reason(event.reason), event.detail, False)
-            )
+        self._bound_the_end(event)
         at = self.at()
         self._act()
         if self._journal_error is None:
@@ -172,6 +186,26 @@ class Process:
                 self.world.disk.append(self.epoch, at, self.digest.entry())
             except JournalError as error:
                 self._journal_failed(error)
+
+    def _bound_the_end(self, event: Event) -> None:
+        """Whoever asks for an end gets one; the latest bound counts, and the first reason."""
+        match event:
+            case StopAsked():
+                reason, detail, window_ns = _reason(event.reason), event.detail, STOP_WINDOW_NS
+            case HaltAsked(detail=detail, flatten=flatten):
+                reason = StopReason.HALTED
+                window_ns = FLATTEN_WINDOW_NS if flatten else HALT_WINDOW_NS
+            case Started(halted=str() as detail):
+                reason, window_ns = StopReason.HALTED, HALT_WINDOW_NS
+            case _:
+                return
+        self._asked = self._asked or (reason, detail)
+        self._forced_ns = max(self._forced_ns, self.world.now_ns + window_ns + _END_BY_FORCE_NS)
+        self.world.at_ns(self._forced_ns, self._end_by_force)
+
+    def _end_by_force(self) -> None:
+        if self.world.now_ns >= self._forced_ns and self._asked is not None:
+            self._over(*self._asked, False)
 
     def _act(self) -> None:
         """Between any two acts a kill may strike."""
@@ -212,6 +246,13 @@ class Process:
                     )
                 else:
                     self.sockets.send(command)
+                    self._order_left()
+            case DropOrders():
+                self._pending.extend(self.sockets.drop_orders())
+            case SetLatch():
+                self.world.disk.set_latch(command.words)
+            case SayHalted():
+                self.world.watch.halt_said(self)
             case AskPolicy():
                 target = self.world.policy.decide(command.view)
                 self._pending.append(PolicyDecided(command.decision, target))
@@ -222,6 +263,11 @@ class Process:
                 self._over(_reason(command.reason), command.detail, command.known)
             case Log():
                 pass
+
+    def _order_left(self) -> None:
+        then, self.after_order = self.after_order, None
+        if then is not None:
+            then()
 
     def _keep(self, command: Keep) -> None:
         self._kept_stop = self._kept_stop or isinstance(command.record, Stopped)

@@ -101,6 +101,18 @@ class Sockets:
         self._waiting[command.lane].append(_Waiting(command, send_by_ns, answer_by_ns))
         self._start_waiting()
 
+    def drop_orders(self) -> list[Unanswered]:
+        """Withdraw every order that waits for its turn; what each of them then comes to."""
+        dropped = []
+        for lane, queue in self._waiting.items():
+            orders = [one for one in queue if isinstance(one.command, SendOrder)]
+            self._waiting[lane] = deque(one for one in queue if one not in orders)
+            dropped += [
+                Unanswered(one.command.request_id, False, "not sent: withdrawn by a stop")
+                for one in orders
+            ]
+        return dropped
+
     def _start_waiting(self) -> None:
         for lane, queue in self._waiting.items():
             while queue and len(self._under_way) < _UNDER_WAY_MAX[lane]:

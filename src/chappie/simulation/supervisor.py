@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from chappie.guardian.restarts import History, Restart, judge
 from chappie.guardian.sweep import Left
 from chappie.guardian.vigil import LOOK_NS, Vigil
-from chappie.model.events import Started, StopAsked
-from chappie.model.faults import FAULTS, StopReason
+from chappie.model.events import HaltAsked, Started, StopAsked
+from chappie.model.faults import StopReason
 from chappie.model.records import Waits
 from chappie.model.units import SECOND_NS
 from chappie.simulation.guard import Guard
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # A person looks after the bot this long after it stayed down, in seconds.
 _PERSON_S = (10, 60)
 _BOOT_S = (5, 60)
-_READS_EVERY_S = 15.0
 # Another supervisor than ours starts the trader again this soon, knowing nothing of fences.
 _AT_ONCE_S = (0.05, 1.0)
 # The guardian looks for so long before each start.
@@ -47,7 +46,6 @@ class Supervisor:
         self._chance = chance
         self._history = History()
         self._plan = 0
-        self._read_ns = 0
         # The guardian's own hand, and when it looks; another supervisor has neither.
         self._guard = Guard(night) if night.plan.guardian else None
         night.guard = self._guard
@@ -79,7 +77,7 @@ class Supervisor:
             self._guard.give_up()
             self._vigil.started()
         epoch = night.disk.epoch + 1
-        night.begin(Process(night, epoch), Started(epoch, night.disk.kept()))
+        night.begin(Process(night, epoch), Started(epoch, night.disk.kept(), night.disk.latch))
 
     # --- what a dead process left
 
@@ -165,6 +163,7 @@ class Supervisor:
         night = self._night
         night.note("a person comes")
         night.disk.full = False
+        self.resume()
         night.clear("ban_403")
         night.venue.throttle.lift_bans()
         self._lift_the_wait()
@@ -179,23 +178,33 @@ class Supervisor:
         if told and told[-1].until_wall_ns > wall_ns:
             disk.append_kept(Waits(wall_ns, wall_ns, banned=False))
 
+    def resume(self) -> None:
+        """A person ends a halt."""
+        if self._night.disk.latch is not None:
+            self._night.note(f"resumed: {self._night.disk.latch}")
+            self._night.disk.latch = None
+
+    def halt(self, flatten: bool) -> None:
+        """The operator halts the bot: latched on disk, obeyed by whoever runs, or starts."""
+        night, process = self._night, self._night.process
+        words = "halt and flatten" if flatten else "halt"
+        night.note(words)
+        night.disk.set_latch(words)
+        if process is not None and process.alive:
+            process.deliver(HaltAsked(words, flatten))
+
+    def halt_amid_order(self, delay_ns: int, flatten: bool) -> None:
+        """The same, so long after the next order left."""
+        night, process = self._night, self._night.process
+        if process is not None and process.alive:
+            process.after_order = lambda: night.later(delay_ns, lambda: self.halt(flatten))
+
     def hurry(self) -> None:
         """Everything is well again: whoever waits does not have to wait long."""
         if self.down is not None:
             self.mend()
         elif self.start_due_ns is not None and self.start_due_ns > self._night.now_ns + SECOND_NS:
             self._start_in(1.0)
-
-    def look(self) -> None:
-        """A person reads what the bot says: a fault that only a new start clears."""
-        night, process = self._night, self._night.process
-        due = night.now_ns - self._read_ns >= _READS_EVERY_S * SECOND_NS
-        if not due or process is None or not process.alive or process.core.stopping is not None:
-            return
-        self._read_ns = night.now_ns
-        if any(FAULTS[active.fault].latches for active in process.core.faults.all()):
-            night.note("a person reads of a fault that latched")
-            process.deliver(StopAsked(StopReason.OPERATOR.word, "a fault that latched"))
 
     def kill(self, reason: StopReason, detail: str) -> None:
         """End the process from outside."""

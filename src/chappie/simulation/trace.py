@@ -9,10 +9,13 @@ from urllib.parse import unquote
 from chappie.model.commands import (
     CloseStream,
     Command,
+    DropOrders,
     Log,
     OpenStream,
+    SayHalted,
     SendCall,
     SendOrder,
+    SetLatch,
     Stop,
 )
 from chappie.model.events import Answered, Event, FrameReceived, Ticked
@@ -85,7 +88,7 @@ def _words(what: Event | Command | str) -> str:
             if what.level == "debug":
                 return ""
             return f"   {what.event} " + " ".join(f"{k}={v}" for k, v in what.fields.items())
-        case OpenStream() | CloseStream() | Stop():
+        case OpenStream() | CloseStream() | DropOrders() | SetLatch() | SayHalted() | Stop():
             return f"-> {what}"
     return "" if type(what).__name__ in ("Keep", "AskPolicy", "SendFrame") else f"<- {what}"
 

@@ -54,6 +54,9 @@ class Watch:
     def guarding(self, command: Command) -> None:
         """Just before the guardian performs a command of its own."""
 
+    def halt_said(self, process: Process) -> None:
+        """The process said that it obeys a halt."""
+
     def venue_moved(self) -> None:
         """The venue took a request, or time passed for it."""
 
