@@ -6,7 +6,16 @@ import pytest
 from tests.architecture.purity import gathered, purity_offences
 from tests.architecture.syntax import modules, within
 
-PURE = ("chappie.model", "chappie.venues", "chappie.policies", "chappie.core")
+PURE = (
+    "chappie.model",
+    "chappie.venues",
+    "chappie.policies",
+    "chappie.core",
+    "chappie.guardian.alerts",
+    "chappie.guardian.alerts_flow",
+    "chappie.guardian.alerts_noticed",
+    "chappie.guardian.alerts_words",
+)
 SIMVENUE = "chappie.simvenue"
 SIMULATION = "chappie.simulation"
 
