@@ -17,6 +17,10 @@ PURE = (
     "chappie.guardian.sweep",
     "chappie.guardian.vigil",
     "chappie.guardian.closing",
+    "chappie.guardian.alerts",
+    "chappie.guardian.alerts_flow",
+    "chappie.guardian.alerts_noticed",
+    "chappie.guardian.alerts_words",
 )
 SIMVENUE = "chappie.simvenue"
 SIMULATION = "chappie.simulation"
