@@ -12,6 +12,7 @@ import msgspec
 from chappie.guardian import last_stop
 from chappie.guardian.api import Api
 from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.halting import Alert, Bounds, Halting, Hand
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
@@ -73,17 +74,30 @@ class Guardian:
     def __init__(
         self,
         plan: Plan,
-        api: Callable[[Callable[[], Shown]], Api],
+        api: Callable[[Callable[[], Shown], Halting], Api],
         outlet: Outlet,
         venue: Venue | None,
+        hand: Hand | None = None,
+        alert: Alert = lambda kind, words: None,
     ) -> None:
         self._plan = plan
         self._limits = plan.config.supervisor
         self._outlet = outlet
         self._venue = venue
         self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
-        self._api: Api = api(self.look)
+        orders = plan.config.orders
+        self.halting = Halting(
+            plan.state_dir,
+            self,
+            hand,
+            outlet,
+            Bounds(fence_s=orders.expires_after_s + 1.0),
+            allow_trade=plan.config.bot.allow_trade,
+            alert=alert,
+        )
+        self._api: Api = api(self.look, self.halting)
         self._trader: Trader | None = None
+        self._down_for: str | None = None
         self._before: Trader | None = None
         self._starting = True
         self._next_start_s: float | None = None
@@ -124,7 +138,7 @@ class Guardian:
         source = trader if trader is not None else self._before
         age_s = source.beat_age_s if source is not None else None
         next_start_s = self._next_start_s
-        return merge(
+        shown = merge(
             self._setting,
             source.state if source is not None else None,
             age_s or 0.0,
@@ -137,6 +151,30 @@ class Guardian:
                 next_start_s=None if next_start_s is None else max(0.0, next_start_s - now_s()),
             ),
         )
+        return msgspec.structs.replace(shown, halt=self.halting.standing)
+
+    @property
+    def trader(self) -> Trader | None:
+        return self._trader
+
+    @property
+    def last_stop(self) -> LastStop | None:
+        return self._last_stop
+
+    @property
+    def down_for(self) -> str | None:
+        return self._down_for
+
+    def start_again(self, why: str) -> None:
+        """A person resumed: end the staying down, with a history that starts anew."""
+        self._history = History(restarts=self._history.restarts)
+        self._down_for = None
+
+    async def _stay_down(self, reason: str) -> None:
+        """Until somebody resumes, or we are to end."""
+        self._down_for, self._next_start_s, self._starting = reason, None, False
+        while self.down_for is not None and not self._stop.is_set():
+            await self._idle(_TICK_S)
 
     async def run(self) -> Ended:
         """Everything, until asked to end or until there is nothing that a restart could mend."""
@@ -166,6 +204,9 @@ class Guardian:
                     StopReason.NOT_ALONE.value,
                     f"another trader runs in {self._plan.state_dir}; one folder, one bot",
                 )
+            if await self.halting.holds_now():
+                await self._stay_down(StopReason.HALTED.word)
+                continue
             try:
                 await self._start_trader()
             except (VenueFailedError, OSError) as error:
@@ -177,6 +218,8 @@ class Guardian:
                 await self._follow(StopReason.INTERNAL_ERROR, self._not_started(str(error)))
                 continue
             self._starting = False
+            if self._trader is None:
+                continue
             stalled = await self._watch()
             if self._stop.is_set():
                 break
@@ -217,7 +260,7 @@ class Guardian:
             await self._keeper.ensure()
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
-        if self._stop.is_set():
+        if self._stop.is_set() or self.halting.holds:
             return
         self._stamp = last_stop.stamp(self._plan.state_dir)
         self._next_start_s = None
@@ -245,6 +288,7 @@ class Guardian:
                 beats = trader.beats
                 self._tell_of(trader)
             self._outlet.tape.upkeep()
+            self.halting.look()
             if self._keeper is not None:
                 self._keeper.tend()
             self._show()
@@ -308,6 +352,8 @@ class Guardian:
         quiet_s = orders.expires_after_s + 1.0 if may_arrive else 0.0
         self._history, verdict = judge(self._history, reason, now_s(), self._limits, quiet_s)
         match verdict:
+            case Restart() if self.halting.holds:
+                await self._stay_down(StopReason.HALTED.word)
             case Restart(delay_s=delay_s):
                 self._next_start_s = now_s() + delay_s
                 self._outlet.event(
@@ -321,13 +367,14 @@ class Guardian:
                     )
                     self._write_stop(self._last_stop)
                 self._outlet.event("error", "staying_down", reason=word, detail=detail)
-                await self._idle(None)
+                await self._stay_down(word)
 
-    async def _idle(self, for_s: float | None) -> None:
-        until_s = None if for_s is None else now_s() + for_s
-        while not self._stop.is_set() and (until_s is None or now_s() < until_s):
+    async def _idle(self, for_s: float) -> None:
+        until_s = now_s() + for_s
+        while not self._stop.is_set() and now_s() < until_s:
             self._show()
-            rest_s = _TICK_S if until_s is None else min(_TICK_S, max(0.0, until_s - now_s()))
+            self.halting.look()
+            rest_s = min(_TICK_S, max(0.0, until_s - now_s()))
             try:
                 await asyncio.wait_for(self._stop.wait(), rest_s)
             except TimeoutError:
@@ -381,6 +428,9 @@ class Guardian:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             loop.add_signal_handler(number, self.ask_to_end, f"signal {number.name}")
+        for number, flatten in ((signal.SIGUSR1, False), (signal.SIGUSR2, True)):
+            by = f"signal {number.name}"
+            loop.add_signal_handler(number, self.halting.begin, f"halted by {by}", flatten, by)
         if self._plan.for_s is not None:
             loop.call_later(self._plan.for_s, self.ask_to_end, f"--for {self._plan.for_s:g}")
 

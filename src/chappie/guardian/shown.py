@@ -34,6 +34,13 @@ class TraderState(msgspec.Struct):
     next_start_s: float | None = None
 
 
+class HaltState(msgspec.Struct, frozen=True):
+    """A halt that stands: why, and since when (ISO 8601)."""
+
+    reason: str
+    since: str
+
+
 class Shown(msgspec.Struct):
     """The body of `/api/state`."""
 
@@ -58,6 +65,7 @@ class Shown(msgspec.Struct):
     venue: str = ""
     symbol: str = ""
     would_be_orders: int = 0
+    halt: HaltState | None = None
 
 
 class Setting(msgspec.Struct, frozen=True):
