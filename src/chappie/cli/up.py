@@ -15,7 +15,8 @@ from chappie.cli import settings
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
 from chappie.cli.settings import ConfigProblem, Settings
-from chappie.guardian.api import Api, PortTakenError, bind
+from chappie.guardian import token
+from chappie.guardian.api import Api, Operator, PortTakenError, bind
 from chappie.guardian.guardian import Ended, Guardian, Plan
 from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
@@ -87,8 +88,14 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
                 "accepted is a free port, or 0 to pick one"
             ) from None
 
-        def make_api(look: Callable[[], Shown]) -> Api:
-            return Api(listening, look, config.supervisor.heartbeat_timeout_s)
+        def make_api(look: Callable[[], Shown], operator: Operator) -> Api:
+            return Api(
+                listening,
+                look,
+                config.supervisor.heartbeat_timeout_s,
+                operator,
+                lambda: token.ensure(state_dir),
+            )
 
         venue = EmbeddedVenue(state_dir) if chosen.embeds_venue else None
         plan = Plan(
@@ -107,7 +114,7 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
 
 async def _guard(
     plan: Plan,
-    make_api: Callable[[Callable[[], Shown]], Api],
+    make_api: Callable[[Callable[[], Shown], Operator], Api],
     display: Display,
     venue: EmbeddedVenue | None,
 ) -> tuple[Ended, bool]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from chappie.guardian import last_stop
-from chappie.guardian.api import Api
+from chappie.guardian.api import Api, Operator
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.halting import Alert, Bounds, Halting, Hand
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
@@ -74,7 +74,7 @@ class Guardian:
     def __init__(
         self,
         plan: Plan,
-        api: Callable[[Callable[[], Shown], Halting], Api],
+        api: Callable[[Callable[[], Shown], Operator], Api],
         outlet: Outlet,
         venue: Venue | None,
         hand: Hand | None = None,
@@ -96,6 +96,7 @@ class Guardian:
             alert=alert,
         )
         self._api: Api = api(self.look, self.halting)
+        outlet.heard = self._api.feed.log
         self._trader: Trader | None = None
         self._down_for: str | None = None
         self._before: Trader | None = None

@@ -390,12 +390,9 @@ class Halting:
                 break
         if killed and not await trader.exited(self._bounds.seen_s):
             return _End(proven=trader.halt_seen is not None, killed=True)
-        died_s = now_s()
-        while self._ward.trader is trader and now_s() - died_s < self._bounds.buried_s:
-            await asyncio.sleep(_LOOK_S)
+        buried = await _until(lambda: self._ward.trader is not trader, self._bounds.buried_s)
         code = trader.returncode
         killed = killed or (code is not None and code < 0)
-        buried = self._ward.trader is not trader
         return _End(proven=True, killed=killed, stop=self._ward.last_stop if buried else None)
 
     async def _sweep(self, end: _End) -> _Swept:
@@ -451,6 +448,15 @@ class Halting:
     async def _read_after(self, latching: "asyncio.Task[str]") -> Latch | None:
         await asyncio.wait({latching})
         return await asyncio.to_thread(latch.read, self._state_dir)
+
+
+async def _until(holds: Callable[[], bool], within_s: float) -> bool:
+    until_s = now_s() + within_s
+    while not holds():
+        if now_s() > until_s:
+            return False
+        await asyncio.sleep(_LOOK_S)
+    return True
 
 
 async def _within(act: Callable[[float], Awaitable[_T]], within_s: float) -> _T | None:

@@ -113,6 +113,8 @@ class Outlet:
     def __init__(self, state_dir: Path, display: Display, display_gone: Callable[[], None]) -> None:
         self.tape = Tape()
         self.shown: Shown | None = None
+        self.heard: Callable[[bytes], None] = lambda line: None
+        """Told each event as one JSON line; must not block."""
         self._file = LogFile(state_dir / LOG_FILE)
         self._display: Display | None = display
         self._display_gone = display_gone
@@ -128,8 +130,10 @@ class Outlet:
         """Log one event. Never blocks; past a thousand waiting lines the oldest is dropped."""
         cut = {key: _cut(value) for key, value in fields.items()}
         record = {"at": iso_now(), "level": level, "event": event, "by": "guardian", **cut}
-        self._waiting.append(msgspec.json.encode(record).decode())
+        line = msgspec.json.encode(record)
+        self._waiting.append(line.decode())
         self._wake.set()
+        self.heard(line)
 
     @property
     def is_stuck(self) -> bool:
