@@ -420,11 +420,11 @@ class Halting:
         if not self._allow_trade:
             words = "the flatten is refused: bot.allow_trade is off; the halt holds"
             return False, swept.position, words
-        if swept.verified and swept.position == 0:
-            return True, 0, ""
         if not (swept.verified and end.proven):
             words = "nothing was flattened: an order of ours may still work"
             return False, swept.position, words
+        if swept.position == 0:
+            return True, 0, ""
         if self._hand is None:
             return False, swept.position, "nothing was flattened: there are no credentials"
         flat = await _within(self._hand.flatten, self._bounds.flatten_s)
