@@ -38,6 +38,7 @@ class Found(msgspec.Struct):
     """What a fake hand comes back with."""
 
     verified: bool = True
+    ours: int | None = 0
     position: int | None = 0
     detail: str = ""
     done: bool = True
@@ -200,7 +201,7 @@ def test_one_that_does_not_answer_or_end_is_killed_and_read_again_after_the_fenc
 
 
 def test_the_read_before_the_fence_proves_nothing(tmp_path: Path) -> None:
-    hand = FakeHand(Found(), Found(verified=False, position=None, detail="503"))
+    hand = FakeHand(Found(), Found(verified=False, ours=None, position=None, detail="503"))
     done = halted(Scene(tmp_path, FakeTrader(sees=False), hand))
     assert (done.verified, done.orders) == (False, None)
     assert done.missing == ["no read shows that none of our orders works: 503"]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from chappie.cli import settings
+from chappie.cli import credentials, settings
+from chappie.cli.credentials import Credentials
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
 from chappie.cli.settings import ConfigProblem, Settings
@@ -20,11 +21,13 @@ from chappie.guardian.api import Api, Operator, PortTakenError, bind
 from chappie.guardian.guardian import Ended, Guardian, Plan
 from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
+from chappie.guardian.plain_hand import Account, PlainHand
 from chappie.guardian.shown import Shown
 from chappie.model.faults import StopReason
 
 _CREDENTIALS = ("CHAPPIE_API_KEY", "CHAPPIE_API_SECRET")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_HALTS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class _AskedToEnd(BaseException):
@@ -44,9 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until asked to end (0); what cannot be started is one line and its code."""
-    _take_signals(_asked)
+    _take_signals(_asked, _SIGNALS)
+    early: list[signal.Signals] = []
+    # By default they would end us; what comes before there is a loop is obeyed once there is.
+    _take_signals(lambda number, frame: early.append(signal.Signals(number)), _HALTS)
     try:
-        ended, stuck = _run(args)
+        ended, stuck = _run(args, early)
     except ConfigProblem as problem:
         ended, stuck = Ended(settings.EXIT_CODE, str(problem)), False
     except NotAloneError as other:
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     except (_AskedToEnd, KeyboardInterrupt):
         ended, stuck = Ended(0), False
     # Everything is gone by now; a late signal must not change the code.
-    _take_signals(signal.SIG_IGN)
+    _take_signals(signal.SIG_IGN, (*_SIGNALS, *_HALTS))
     if ended.line:
         # Nobody may be there to read it any more.
         with contextlib.suppress(OSError):
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     return ended.code
 
 
-def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
+def _run(args: argparse.Namespace, early: list[signal.Signals]) -> tuple[Ended, bool]:
     chosen = settings.load_for_up(args.config, args.sets, os.environ)
     config = chosen.config
     state_dir = Path(config.state.dir)
@@ -109,7 +115,8 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
             warnings=chosen.warnings,
         )
         display: Display = Terminal() if _on_terminal() else Lines()
-        return asyncio.run(_guard(plan, make_api, display, venue))
+        hand = _hand(chosen, venue)
+        return asyncio.run(_guard(plan, make_api, display, venue, hand, early))
 
 
 async def _guard(
@@ -117,6 +124,8 @@ async def _guard(
     make_api: Callable[[Callable[[], Shown], Operator], Api],
     display: Display,
     venue: EmbeddedVenue | None,
+    hand: PlainHand,
+    early: list[signal.Signals],
 ) -> tuple[Ended, bool]:
     loop = asyncio.get_running_loop()
 
@@ -124,9 +133,30 @@ async def _guard(
         loop.call_soon_threadsafe(guardian.ask_to_end, "the terminal went away")
 
     outlet = Outlet(plan.state_dir, display, display_gone)
-    guardian = Guardian(plan, make_api, outlet, venue)
+    guardian = Guardian(plan, make_api, outlet, venue, hand)
+    # After the guardian's own handlers are there, so that none is lost in between.
+    for number in early:
+        loop.call_soon(guardian.obey, number)
     ended = await guardian.run()
     return ended, outlet.is_stuck
+
+
+def _hand(chosen: Settings, venue: EmbeddedVenue | None) -> PlainHand:
+    """The guardian's own way to the account. What is wrong with the credentials is the trader's
+    to say: it does not start with them.
+    """
+    given: Credentials | None = None
+    if venue is None:
+        with contextlib.suppress(ConfigProblem):
+            given, _ = credentials.load(os.environ)
+
+    def account() -> Account | None:
+        if venue is not None:
+            there = chosen.having(settings.EMBEDDED, venue.urls())
+            return Account(there.config, venue.key, venue.secret) if venue.key else None
+        return Account(chosen.config, given.key, given.secret) if given is not None else None
+
+    return PlainHand(account)
 
 
 def _command(config_file: str | None, sets: Sequence[str]) -> tuple[str, ...]:
@@ -174,8 +204,11 @@ def _asked(number: int, frame: FrameType | None) -> None:
     raise _AskedToEnd(signal.Signals(number).name)
 
 
-def _take_signals(taker: "Callable[[int, FrameType | None], None] | signal.Handlers") -> None:
-    for number in _SIGNALS:
+def _take_signals(
+    taker: "Callable[[int, FrameType | None], None] | signal.Handlers",
+    numbers: Sequence[signal.Signals],
+) -> None:
+    for number in numbers:
         # Under nohup a hang-up is ignored on purpose; keep it so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, taker)

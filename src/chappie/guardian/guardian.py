@@ -171,6 +171,11 @@ class Guardian:
         self._history = History(restarts=self._history.restarts)
         self._down_for = None
 
+    def obey(self, number: signal.Signals) -> None:
+        """SIGUSR1 halts, SIGUSR2 halts and flattens."""
+        by = f"signal {number.name}"
+        self.halting.begin(f"halted by {by}", number is signal.SIGUSR2, by)
+
     async def _stay_down(self, reason: str) -> None:
         """Until somebody resumes, or we are to end."""
         self._down_for, self._next_start_s, self._starting = reason, None, False
@@ -429,9 +434,8 @@ class Guardian:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             loop.add_signal_handler(number, self.ask_to_end, f"signal {number.name}")
-        for number, flatten in ((signal.SIGUSR1, False), (signal.SIGUSR2, True)):
-            by = f"signal {number.name}"
-            loop.add_signal_handler(number, self.halting.begin, f"halted by {by}", flatten, by)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            loop.add_signal_handler(number, self.obey, number)
         if self._plan.for_s is not None:
             loop.call_later(self._plan.for_s, self.ask_to_end, f"--for {self._plan.for_s:g}")
 
@@ -496,6 +500,7 @@ class Guardian:
 
     def _write_run(self) -> None:
         trader = self._trader
+        config = self._plan.config
         run = Run(
             pid=os.getpid(),
             started=self._started_at,
@@ -503,6 +508,11 @@ class Guardian:
             trader_pid=trader.pid if trader is not None else None,
             venue_pid=self._venue.pid if self._venue is not None else None,
             epoch=trader.epoch if trader is not None else None,
+            venue_kind=config.venue.kind,
+            rest_url=self._venue.rest_url if self._venue is not None else config.venue.rest_url,
+            symbol=config.venue.symbol,
+            bot=config.bot.id,
+            expires_after_s=config.orders.expires_after_s,
         )
         try:
             write_run(self._plan.state_dir, run)

@@ -79,6 +79,9 @@ class Left(Protocol):
     def verified(self) -> bool: ...
 
     @property
+    def ours(self) -> int | None: ...
+
+    @property
     def position(self) -> int | None: ...
 
     @property
@@ -163,7 +166,8 @@ class _End(msgspec.Struct, frozen=True):
 
 class _Swept(msgspec.Struct, frozen=True):
     verified: bool
-    position: int | None
+    ours: int | None = None
+    position: int | None = None
     detail: str = ""
 
 
@@ -340,7 +344,7 @@ class Halting:
             acknowledged=end.proven,
             verified=swept.verified,
             flattened=flattened,
-            orders=0 if swept.verified else None,
+            orders=swept.ours,
             position=position,
             missing=missing,
         )
@@ -399,7 +403,7 @@ class Halting:
         """A read at the venue that shows no order of ours, cancelling what is found."""
         stop = end.stop
         if stop is not None and not end.killed and stop.known and not stop.orders:
-            return _Swept(True, stop.position)
+            return _Swept(True, 0, stop.position)
         swept = await self._leave_nothing()
         if end.killed:
             # Its last request may have arrived after that read (promise 6).
@@ -409,11 +413,11 @@ class Halting:
 
     async def _leave_nothing(self) -> _Swept:
         if self._hand is None:
-            return _Swept(False, None, "there are no credentials to read the account with")
+            return _Swept(False, detail="there are no credentials to read the account with")
         left = await _within(self._hand.leave_nothing, self._bounds.sweep_s)
         if left is None:
-            return _Swept(False, None, "the venue was not read in time")
-        return _Swept(left.verified, left.position, left.detail)
+            return _Swept(False, detail="the venue was not read in time")
+        return _Swept(left.verified, left.ours, left.position, left.detail)
 
     async def _flat(self, end: _End, swept: _Swept) -> tuple[bool, int | None, str]:
         """Whether the position is closed, what it is, and why it is not."""
