@@ -1,7 +1,6 @@
 """`chappie resume`: the way out of a halt and of an unexplained position, and only when asked."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path

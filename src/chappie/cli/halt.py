@@ -153,6 +153,9 @@ def _by_hand(
                 flattened = closed if needs_order else flattened
         except (ConfigProblem, VenueFailedError) as error:
             why = str(error)
+        # The outermost edge: a bug of ours must not take the words for what is missing along.
+        except Exception as error:  # noqa: BLE001
+            why = f"a bug in this command: {error!r}"
     if not verified:
         missing.append(f"no read shows that none of our orders works: {why}")
     if flatten and not allow_trade:

@@ -16,7 +16,8 @@ from chappie.model.commands import HttpCall, SendCall
 from chappie.model.config import Config
 from chappie.model.enums import Lane
 from chappie.model.events import Answered, Event, Unanswered
-from chappie.model.reports import OrdersRead, Outcome, PositionRead, Read, Unknown
+from chappie.model.instrument import Instrument
+from chappie.model.reports import InstrumentRead, OrdersRead, Outcome, PositionRead, Read, Unknown
 from chappie.model.units import SECOND_NS, seconds_ns
 from chappie.venues.registry import VENUES
 
@@ -91,6 +92,7 @@ class _Errand:
         self._naming = Naming(config.bot.id, 0)
         self._asked: dict[int, asyncio.Future[Event]] = {}
         self._count = 0
+        self._instrument: Instrument | None = None
         self._rest = RestClient(
             config.venue.rest_url,
             venue.signer(account.key, account.secret),
@@ -108,6 +110,13 @@ class _Errand:
     async def run(self) -> PlainLeft:
         before: int | None = None
         while True:
+            if self._instrument is None:
+                # The rows of orders are understood by its terms.
+                terms = await self._ask(self._dialect.read_instrument(), Read.INSTRUMENT)
+                if not isinstance(terms, InstrumentRead):
+                    await self._again(terms)
+                    continue
+                self._instrument = terms.seen.instrument
             orders = await self._ask(self._dialect.read_open_orders(), Read.ORDERS)
             if not isinstance(orders, OrdersRead):
                 before = None
@@ -150,7 +159,7 @@ class _Errand:
         if isinstance(event, Unanswered):
             return Unknown(0, event.detail)
         assert isinstance(event, Answered), "a request ends in an answer or without one"
-        return self._dialect.understand(read, event, None)[0]
+        return self._dialect.understand(read, event, self._instrument)[0]
 
     def _heard(self, event: Event) -> None:
         assert isinstance(event, Answered | Unanswered), "a client hears of nothing else"

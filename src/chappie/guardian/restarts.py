@@ -54,7 +54,8 @@ def judge(
     """
     if not stop.restarts:
         return _after(history, stop), StayDown(
-            stop.word, "this is never restarted: mend its cause, end chappie and start it again"
+            stop.word,
+            "this is not restarted by itself: mend its cause, then chappie resume starts it",
         )
     if stop is StopReason.POSITION_MISMATCH and history.last is stop:
         return _after(history, stop), StayDown(
