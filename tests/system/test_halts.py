@@ -249,3 +249,61 @@ def test_in_observe_only_a_flatten_is_refused_in_words_and_the_halt_holds(
     assert seat.position_qty() == 100
     assert bot.stop() == 0
     assert seat.changes() == [row for row in seat.changes() if "by-hand" in row["clOrdID"]]
+
+
+# --- resume beside a guardian
+
+
+def test_an_unexplained_position_is_taken_over_while_the_guardian_lives(
+    bot: Bot, seat: Seat
+) -> None:
+    seat.place(side="Buy", orderQty=100, ordType="Market", clOrdID="by-hand")
+    bot.start("up", *SHORT, *FREE, "supervisor.backoff_initial_s=0.1", seat=seat)
+    bot.until(lambda: guardian_says(bot, "staying_down"), 40.0)
+    assert bot.shown()["trader"]["last_stop"]["reason"] == "position_mismatch"
+    code, said = command(bot, seat, "resume", "--reason", "mine", "--accept-position", "200")
+    assert code == 1
+    assert "the venue's position is not +200" in said
+    assert bot.shown()["trader"]["pid"] is None
+    code, said = command(bot, seat, "resume", "--reason", "mine", "--accept-position", "100")
+    assert code == 0, said
+    assert "goes on from +100" in said
+    bot.until_mode("observing")
+    assert bot.shown()["position"]["qty"] == 100
+    assert "mine" in str(guardian_says(bot, "resumed")[-1]["reason"])
+    code, said = command(bot, seat, "resume", "--reason", "again")
+    assert code == 1
+    assert "nothing to resume" in said
+    assert bot.stop() == 0
+
+
+def test_on_the_embedded_venue_too_it_halts_reads_and_resumes(bot: Bot) -> None:
+    sets = (*FREE, "bot.allow_trade=true", "policy.cycle.period_s=1.0", "bot.policy=cycle")
+    bot.start("up", *sets)
+    bot.until(lambda: bot.shown().get("orders"), 40.0)
+    environ = {"PATH": os.environ["PATH"], "HOME": str(bot.folder), "PYTHONPATH": str(ROOT / "src")}
+
+    def beside(*args: str) -> tuple[int, str]:
+        line = [sys.executable, "-m", "chappie", *args]
+        done = subprocess.run(
+            line, cwd=bot.folder, env=environ, capture_output=True, text=True, timeout=90
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    run = bot.run_file()
+    os.kill(run["trader_pid"], signal.SIGSTOP)
+    code, said = beside("halt", "--reason", "hung")
+    assert code == 0, said
+    assert "verified: a read shows no order of ours" in said
+    code, said = beside("status")
+    assert code == 0
+    assert "hung" in said
+    # Guardian and venue gone: the account is served from the state folder once more.
+    bot.kill()
+    os.kill(run["venue_pid"], signal.SIGKILL)
+    code, said = beside("halt")
+    assert code == 0, said
+    assert "verified: a read shows no order of ours" in said
+    code, said = beside("resume", "--reason", "seen")
+    assert code == 0, said
+    assert not (bot.state / "HALT").exists()
