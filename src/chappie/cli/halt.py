@@ -193,7 +193,8 @@ def _end_trader(
     holder = holder_of(state_dir / TRADER_LOCK_FILE)
     with contextlib.closing(holder) if holder else contextlib.nullcontext():
         if holder is None:
-            _warn("which process the trader is cannot be told: it is waited for, not signalled")
+            if trader_is_there(state_dir):
+                _warn("which process the trader is cannot be told: it is only waited for")
         elif flatten:
             holder.send(signal.SIGUSR2)
         elif unlatched:

@@ -7,9 +7,13 @@ descriptor first and checked afterwards, so that a signal cannot reach anybody e
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 _LOCKS = Path("/proc/locks")
+_TRIES = 5
+# Longer than anybody holds it who only looks whether it is taken.
+_APART_S = 0.05
 
 
 class Holder:
@@ -29,20 +33,29 @@ class Holder:
 
 
 def holder_of(lock: Path) -> Holder | None:
-    """Who holds the lock; None when nobody does or the system does not tell."""
+    """Who holds the lock; None when nobody does or the system does not tell. Blocks a moment."""
     try:
         found = lock.stat()
-        pids = _who_locks(found.st_ino)
+        for _ in range(_TRIES):
+            before = _who_locks(found.st_ino)
+            time.sleep(_APART_S)
+            # Twice: a list that is read while it changes may lack one, or hold one who only looks.
+            for pid in _who_locks(found.st_ino):
+                if pid in before and (holder := _held(pid, found)) is not None:
+                    return holder
     except (OSError, ValueError):
         return None
-    for pid in pids:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except (OSError, AttributeError):
-            continue
-        if _has_open(pid, found.st_dev, found.st_ino):
-            return Holder(pid, pidfd)
-        os.close(pidfd)
+    return None
+
+
+def _held(pid: int, lock: os.stat_result) -> Holder | None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None
+    if _has_open(pid, lock.st_dev, lock.st_ino):
+        return Holder(pid, pidfd)
+    os.close(pidfd)
     return None
 
 
