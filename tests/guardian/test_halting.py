@@ -52,8 +52,18 @@ class FakeTrader:
 
     pid = 4711
 
-    def __init__(self, *, sees: bool = True, ends: bool = True, dies: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        sees: bool = True,
+        ends: bool = True,
+        dies: bool = True,
+        late: float = 0.0,
+        beating: bool = False,
+    ) -> None:
         self.sees, self.ends, self.dies = sees, ends, dies
+        self.late, self.beating = late, beating
+        self.beats = 7
         self.halt_seen: HaltSeen | None = None
         self.returncode: int | None = None
         self.asked: list[tuple[str, bool]] = []
@@ -61,10 +71,17 @@ class FakeTrader:
 
     async def exited(self, within_s: float) -> bool:
         await asyncio.sleep(0 if self.returncode is not None else 0.001)
+        self.beats += self.beating
         return self.returncode is not None
 
     def ask_to_halt(self, detail: str, flatten: bool) -> None:
         self.asked.append((detail, flatten))
+        if self.late:
+            asyncio.get_running_loop().call_later(self.late, self._obey, detail)
+        else:
+            self._obey(detail)
+
+    def _obey(self, detail: str) -> None:
         if self.sees:
             self.halt_seen = HaltSeen(detail)
         if self.sees and self.ends:
@@ -198,6 +215,17 @@ def test_one_that_does_not_answer_or_end_is_killed_and_read_again_after_the_fenc
     assert (trader.killed, hand.swept) == (True, 2)
     assert done.missing == []
     assert done.acknowledged
+
+
+def test_one_that_lives_may_wait_for_the_order_that_is_under_way(
+    tmp_path: Path,
+) -> None:
+    # It answers after `seen_s`, and well within the fence besides.
+    trader = FakeTrader(late=0.6, beating=True)
+    scene = Scene(tmp_path, trader, FakeHand())
+    scene.halting._bounds = msgspec.structs.replace(QUICK, fence_s=5.0, ends_s=5.0)
+    done = halted(scene)
+    assert (done.missing, trader.killed) == ([], False)
 
 
 def test_the_read_before_the_fence_proves_nothing(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from chappie.guardian.halting import HaltDone
 from chappie.guardian.holder import Holder, holder_of
 from chappie.guardian.instance import (
     TRADER_LOCK_FILE,
-    Run,
     guardian_is_there,
     read_run,
     trader_is_there,
@@ -131,7 +130,7 @@ def _by_hand(
     run = read_run(state_dir)
     allow_trade = chosen.config.bot.allow_trade
     missing = [f"the latch is not on disk: {unlatched}"] if unlatched else []
-    ended, killed = _end_trader(state_dir, run, flatten and allow_trade, bool(unlatched))
+    ended, killed = _end_trader(state_dir, flatten and allow_trade, bool(unlatched))
     if not ended:
         missing.append("the trader neither ended nor is it proven dead")
     stop = None if killed else _stop_since(state_dir, before)
@@ -183,9 +182,7 @@ async def _read(
     return left.verified, left.ours, flat.position, flat.detail, flat.done
 
 
-def _end_trader(
-    state_dir: Path, run: Run | None, flatten: bool, unlatched: bool
-) -> tuple[bool, bool]:
+def _end_trader(state_dir: Path, flatten: bool, unlatched: bool) -> tuple[bool, bool]:
     """Whether no trader is left, and whether it was killed for that."""
     if not trader_is_there(state_dir):
         print("no trader runs here")

@@ -32,7 +32,9 @@ class Bounds(msgspec.Struct, frozen=True):
     """How long each step may take at most.
 
     ``ask_s``: for so long the trader is not told before the latch is on disk; then all the same.
-    ``fence_s``: after the death of a trader its last request may still reach the venue.
+    ``fence_s``: after the death of a trader its last request may still reach the venue; one that
+    lives may wait as long for an order that is under way before it says that it obeys.
+    ``seen_s``: for its answer, where it gives no other sign of life; or beyond the fence.
     """
 
     fence_s: float
@@ -117,6 +119,7 @@ class TraderLike(Protocol):
     """The trader process, as far as a halt deals with it."""
 
     pid: int
+    beats: int
     halt_seen: HaltSeen | None
 
     @property
@@ -376,7 +379,7 @@ class Halting:
             return _End(proven=True)
         asked_flat = self._flatten and self._allow_trade
         trader.ask_to_halt(reason, asked_flat)
-        began_s = now_s()
+        began_s, beats = now_s(), trader.beats
         killed = False
         while not await trader.exited(_LOOK_S):
             spent_s = now_s() - began_s
@@ -385,7 +388,8 @@ class Halting:
                 trader.ask_to_halt(reason, True)
             within_s = self._bounds.ends_flat_s if asked_flat else self._bounds.ends_s
             if trader.halt_seen is None:
-                within_s = self._bounds.seen_s
+                alive = trader.beats > beats
+                within_s = self._bounds.seen_s + (self._bounds.fence_s if alive else 0.0)
             if spent_s > within_s:
                 why = "it did not answer" if trader.halt_seen is None else "it did not end"
                 self._events.event("error", "trader_killed", pid=trader.pid, why=why)
