@@ -1,6 +1,8 @@
 """The examples of README and docs run."""
 
+import asyncio
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -8,14 +10,17 @@ import msgspec
 import pytest
 
 from chappie.cli import settings
+from chappie.guardian import token
 from chappie.guardian.alerts import About, TraderStopped
 from chappie.guardian.alerts_words import alert
+from chappie.guardian.api import Api, bind
 from chappie.guardian.channel import open_channels
 from chappie.guardian.shown import Setting, TraderState, merge
 from chappie.live.state_dir import LastStop
 from chappie.model.state import DeadManState, PositionState
 from chappie.model.view import Level, Policy, View
 from tests.guardian.states import healthy, order
+from tests.guardian.test_api_posts import SETTING, FakeOperator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -121,3 +126,40 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_files_that_are_named_exist(page: Path) -> None:
     for name in re.findall(r"`((?:core|live|model|venues|simvenue)/[\w/]+\.py)`", page.read_text()):
         assert (ROOT / "src/chappie" / name).exists(), f"{page.name} names {name}"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the examples call curl")
+def test_the_curl_calls_of_the_operator_api_are_answered(tmp_path: Path) -> None:
+    calls = [
+        line
+        for block in blocks(ROOT / "docs/operating.md", "sh")
+        for line in block.splitlines()
+        if line.startswith("curl")
+    ]
+    assert len(calls) == 4
+    (tmp_path / "state").mkdir()
+
+    async def scene() -> None:
+        operator = FakeOperator()
+        api = Api(
+            bind("127.0.0.1", 0),
+            lambda: merge(SETTING, healthy(), 0.0, True, TraderState()),
+            5.0,
+            operator,
+            lambda: token.ensure(tmp_path / "state"),
+        )
+        await api.start()
+        for call in calls:
+            line = call.replace("http://127.0.0.1:8642", api.url)
+            # The one that streams ends when its time is over.
+            line = line.replace("curl", "curl --silent --fail --noproxy '*' --max-time 2", 1)
+            process = await asyncio.create_subprocess_shell(
+                line, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await process.communicate()
+            assert process.returncode == (28 if " -N " in line else 0), call
+            assert said
+        await api.stop()
+        assert operator.asked == [("halt", "too hot", False), ("resume", "looked at it")]
+
+    asyncio.run(scene())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.model.link import Beat, Ending
+from chappie.model.link import Beat, Ending, HaltSeen
 from tests.guardian.states import healthy
 
 BEAT_EVERY_S = 0.05
@@ -42,16 +42,7 @@ def main() -> int:
             word, code = rest[0], int(rest[1])
             link.send(msgspec.json.encode(Ending(word, code, f"fake {word}")) + b"\n")
             if len(rest) > 2:
-                stop = {
-                    "reason": word,
-                    "code": code,
-                    "detail": "written by the trader",
-                    "at": "2026-01-01T00:00:00Z",
-                    "orders": [],
-                    "position": 5,
-                    "known": True,
-                }
-                Path(rest[2]).write_text(json.dumps(stop))
+                write_stop(word, code, rest[2])
             return code
         case "signal":
             os.kill(os.getpid(), int(rest[0]))
@@ -72,7 +63,31 @@ def told(link: socket.socket) -> int | None:
         note("guardian_lost")
         return 23
     note(f"told {data.decode().strip()}")
-    return 0
+    words = [json.loads(line) for line in data.splitlines()]
+    if words[0]["type"] != "halt":
+        return 0
+    how = os.environ.get("FAKE_HALT", "obey")
+    if how == "mute":
+        return None
+    link.send(msgspec.json.encode(HaltSeen(words[0]["detail"])) + b"\n")
+    if how == "endless":
+        return None
+    write_stop("halted", 20, os.environ["FAKE_STOP"])
+    link.send(msgspec.json.encode(Ending("halted", 20, words[0]["detail"])) + b"\n")
+    return 20
+
+
+def write_stop(word: str, code: int, path: str) -> None:
+    stop = {
+        "reason": word,
+        "code": code,
+        "detail": "written by the trader",
+        "at": "2026-01-01T00:00:00Z",
+        "orders": [],
+        "position": 5,
+        "known": True,
+    }
+    Path(path).write_text(json.dumps(stop))
 
 
 def note(line: str) -> None:

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
+from chappie.guardian import token
 from chappie.guardian.alerting import Alerts
-from chappie.guardian.api import Api, bind
+from chappie.guardian.api import Api, Operator, bind
 from chappie.guardian.channel import open_channels
 from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.halting import Hand
 from chappie.guardian.herald import Herald
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.shown import Shown
@@ -75,6 +77,16 @@ class Rig:
             body = msgspec.json.decode(await answer.read(), type=dict[str, object])
             return answer.status, body
 
+    async def post(self, path: str, **body: object) -> tuple[int, dict[str, object]]:
+        """As the operator, who can read the token."""
+        bearer = {"Authorization": f"Bearer {token.read(self.state_dir)}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.url + path, headers=bearer, json=body) as answer,
+        ):
+            found = msgspec.json.decode(await answer.read(), type=dict[str, object])
+            return answer.status, found
+
 
 class Condition:
     def __call__(self, shown: Shown) -> bool: ...
@@ -106,7 +118,7 @@ def quick(**supervisor: float) -> Config:
 
 @contextlib.asynccontextmanager
 async def running(
-    what: Plan, venue: Venue | None = None, urls: Sequence[str] = ()
+    what: Plan, venue: Venue | None = None, urls: Sequence[str] = (), hand: Hand | None = None
 ) -> AsyncIterator[Rig]:
     """A guardian for the length of the block, ended and checked at its end; alerts to ``urls``."""
     listening = bind("127.0.0.1", 0)
@@ -114,12 +126,13 @@ async def running(
     outlet = Outlet(what.state_dir, screen, lambda: None)
     api: list[Api] = []
 
-    def make_api(look: object) -> Api:
-        api.append(Api(listening, look, 1.0))  # type: ignore[arg-type]
-        return api[0]
+    def make_api(look: Callable[[], Shown], operator: Operator) -> Api:
+        made = Api(listening, look, 1.0, operator, lambda: token.ensure(what.state_dir))
+        api.append(made)
+        return made
 
     alerts = Alerts(what.config, Herald(open_channels(urls), outlet.event), outlet.event)
-    guardian = Guardian(what, make_api, outlet, venue, alerts)
+    guardian = Guardian(what, make_api, outlet, venue, alerts, hand)
     rig = Rig(guardian, screen, api[0].url, what.state_dir)
     rig.running = asyncio.create_task(guardian.run())
     try:

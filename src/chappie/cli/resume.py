@@ -10,12 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from chappie.cli import credentials, embedded, settings
-from chappie.cli.credentials import Credentials
+from chappie.cli import account, asking, embedded, settings
+from chappie.cli.account import Account
+from chappie.cli.asking import SilentError
 from chappie.cli.settings import ConfigProblem, Settings
 from chappie.core.carried import carried
 from chappie.guardian import last_stop
-from chappie.guardian.instance import Lock, NotAloneError
+from chappie.guardian.halting import Resumed
+from chappie.guardian.instance import Lock, NotAloneError, Run, guardian_is_there, read_run
+from chappie.guardian.shown import Shown
 from chappie.guardian.venue import VenueFailedError
 from chappie.journal.framing import JournalError, failed
 from chappie.journal.kept import KeptLog
@@ -23,7 +26,6 @@ from chappie.live import latch
 from chappie.live.account_read import read_position
 from chappie.live.log import Log, printable
 from chappie.live.state_dir import OtherIdentityError, StateDir, StateTakenError
-from chappie.model.config import Config
 from chappie.model.faults import StopReason
 from chappie.model.records import Adjusted
 from chappie.model.reports import PositionRead
@@ -31,6 +33,7 @@ from chappie.model.units import Contracts
 
 _NOT_DONE = 1
 _REASON_MAX = 300
+_RESUMED_WITHIN_S = 10.0
 # Between the two reads of the position, so that both do not come from one stale copy.
 _APART_S = 1.0
 
@@ -56,9 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when it is done; 1 when not, with what stands in the way; 64 for the configuration."""
     try:
-        chosen = settings.load(args.config, args.sets, os.environ)
-        with _alone(Path(chosen.config.state.dir)) as state:
-            _resume(chosen, state, args.reason, args.accept_position)
+        chosen = settings.load_for_up(args.config, args.sets, os.environ)
+        state_dir = Path(chosen.config.state.dir)
+        if guardian_is_there(state_dir):
+            _through_guardian(chosen, state_dir, args.reason, args.accept_position)
+        else:
+            with _alone(state_dir) as state:
+                _resume(chosen, state, args.reason, args.accept_position)
     except ConfigProblem as problem:
         print(problem, file=sys.stderr)
         return settings.EXIT_CODE
@@ -80,6 +87,44 @@ def _contracts(text: str) -> int:
     return int(text)
 
 
+def _through_guardian(chosen: Settings, path: Path, reason: str, accepted: int | None) -> None:
+    """The position first, while no trader is there; the halt is the guardian's to end."""
+    run = read_run(path)
+    if run is None or run.operator is None:
+        raise _NotDoneError(
+            f"{path}: a guardian runs here, and run.json does not say where to ask it: end it, "
+            "resume, and start it again"
+        )
+    try:
+        if accepted is not None:
+            _refuse_before_a_start(run)
+            with _no_trader(path) as state:
+                _accept(chosen, state, _file_log(state), reason, Contracts(accepted))
+        status, body = asking.post(run, "/api/resume", {"reason": reason}, path, _RESUMED_WITHIN_S)
+    except SilentError as error:
+        raise _NotDoneError(
+            f"{error}: nothing was resumed; end the guardian, resume, and start it again"
+        ) from error
+    if status not in (200, 409):
+        raise _NotDoneError(f"the guardian refuses: {printable(body.decode()[:_REASON_MAX])}")
+    resumed = msgspec.json.decode(body, type=Resumed)
+    if not resumed.done:
+        raise _NotDoneError(f"{path}: {printable(resumed.words)}")
+    if resumed.halt is not None:
+        print(f"the halt is cleared: {printable(resumed.halt)}")
+    print(printable(resumed.words))
+
+
+def _refuse_before_a_start(run: Run) -> None:
+    """A trader that finds us in its folder would take us for another trader."""
+    status, body = asking.get(run, "/api/state", _RESUMED_WITHIN_S)
+    shown = msgspec.json.decode(body, type=Shown) if status == 200 else None
+    if shown is None or shown.trader.next_start_s is not None:
+        raise _NotDoneError(
+            "a trader is started soon, so no position can be taken over now: halt first"
+        )
+
+
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[StateDir]:
     """The state folder, with nobody at work in it and nobody able to begin."""
@@ -89,18 +134,24 @@ def _alone(path: Path) -> Iterator[StateDir]:
     try:
         guardian.take()
     except NotAloneError as error:
-        raise _NotDoneError(f"{error}: end it, resume, and start it again") from None
+        raise _NotDoneError(f"{error}: it was started just now, so ask again") from None
     except OSError as error:
         raise failed(path, error) from error
-    with contextlib.closing(guardian):
-        try:
-            state = StateDir(path)
-        except StateTakenError:
-            raise _NotDoneError(
-                f"{path}: a trader runs in this state folder: end it, resume, and start it again"
-            ) from None
-        with contextlib.closing(state):
-            yield state
+    with contextlib.closing(guardian), _no_trader(path) as state:
+        yield state
+
+
+@contextlib.contextmanager
+def _no_trader(path: Path) -> Iterator[StateDir]:
+    """The state folder, with no trader in it for the length of the block."""
+    try:
+        state = StateDir(path)
+    except StateTakenError:
+        raise _NotDoneError(
+            f"{path}: a trader runs in this state folder: end it, resume, and start it again"
+        ) from None
+    with contextlib.closing(state):
+        yield state
 
 
 def _resume(chosen: Settings, state: StateDir, reason: str, accepted: int | None) -> None:
@@ -163,20 +214,20 @@ def _read_twice(chosen: Settings, state: StateDir) -> tuple[int, int, int]:
     """Two reads of the position, and the wall time up to which the second surely holds every
     execution: one that comes later is booked as ever.
     """
-    with _venue(chosen) as (config, given):
+    with _venue(chosen, state.path) as there:
         try:
-            state.bind(config, given.key)
+            state.bind(there.config, there.key)
         except OtherIdentityError as error:
             raise ConfigProblem(f"{chosen.sources.get('state.dir', 'default')}: {error}") from None
-        first = _read(config, given)
+        first = _read(there)
         time.sleep(_APART_S)
         wall_ns = time.time_ns()
-        return first, _read(config, given), wall_ns
+        return first, _read(there), wall_ns
 
 
-def _read(config: Config, given: Credentials) -> int:
+def _read(there: Account) -> int:
     """Contracts at the venue. A failed read is not an empty one (promise 8)."""
-    outcome = read_position(config, given.key, given.secret)
+    outcome = read_position(there.config, there.key, there.secret)
     if not isinstance(outcome, PositionRead):
         detail = getattr(outcome, "detail", "an answer to something else")
         raise _NotDoneError(
@@ -186,21 +237,15 @@ def _read(config: Config, given: Credentials) -> int:
 
 
 @contextlib.contextmanager
-def _venue(chosen: Settings) -> Iterator[tuple[Config, Credentials]]:
-    """The venue that the trader of this configuration would speak to, and what opens it."""
-    config = chosen.config
-    if config.venue.kind == "simulated" and not config.venue.rest_url:
-        with embedded.start(config) as venue:
-            there = msgspec.structs.replace(
-                config.venue, rest_url=venue.rest_url, ws_url=venue.ws_url
-            )
-            config = msgspec.structs.replace(config, venue=there)
-            yield config, Credentials(venue.key, venue.secret)
+def _venue(chosen: Settings, state_dir: Path) -> Iterator[Account]:
+    """The account of the bot that is being resumed, and what opens it."""
+    if chosen.embeds_venue and not (state_dir / "venue" / "demo.key").exists():
+        # It never ran: the account begins with this start of its venue.
+        with embedded.start(chosen.config) as venue:
+            there = chosen.having(settings.EMBEDDED, venue.urls())
+            yield Account(there.config, venue.key, venue.secret)
         return
-    given, _ = credentials.load(os.environ)
-    if given is None:
-        raise ConfigProblem(
-            "environment: CHAPPIE_API_KEY and CHAPPIE_API_SECRET are missing; accepted are both, "
-            "each also as a file with _FILE appended to the name"
-        )
-    yield config, given
+    # What a guardian runs on counts; what a dead one wrote down may be of another configuration.
+    run = read_run(state_dir) if guardian_is_there(state_dir) else None
+    with account.of(state_dir, run, chosen) as found:
+        yield found

@@ -186,6 +186,11 @@ def load_for_up(
     return chosen
 
 
+def load_value(key: str, text: str) -> object:
+    """One value that came as text, by itself. Raises `ConfigProblem`."""
+    return _from_text(key, text, key, [])
+
+
 def give(source: str, values: Mapping[str, str]) -> dict[str, str]:
     """The environment that gives a trader these values and says where they are from."""
     return {

@@ -1,24 +1,25 @@
 """`chappie status`: what the running instance of a state folder does and knows."""
 
 import argparse
-import http.client
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 from rich.console import Console
 
-from chappie.cli import settings
+from chappie.cli import asking, settings
+from chappie.cli.asking import SilentError
 from chappie.cli.settings import ConfigProblem, Settings
 from chappie.cli.view import picture, signed
 from chappie.guardian import last_stop
-from chappie.guardian.instance import Run, read_run
-from chappie.guardian.shown import Setting, Shown, TraderState, merge
+from chappie.guardian.instance import read_run
+from chappie.guardian.shown import HaltState, Setting, Shown, TraderState, merge
+from chappie.live import latch
+from chappie.live.log import printable
 
 _ANSWER_WITHIN_S = 3.0
-_BODY_BYTES_MAX = 4 << 20
 _ROWS = 100
 """Enough for every order and fault: nothing is cut for want of height."""
 _NOT_RUNNING = 1
@@ -66,35 +67,18 @@ def _ask(state_dir: Path) -> bytes:
             f"it serves no state; see {state_dir / 'trader.log'}"
         )
     try:
-        status, body = _get(run.operator, "/api/state")
-    except (OSError, http.client.HTTPException) as error:
-        raise _NobodyError(_silence(run, str(error) or type(error).__name__)) from error
+        status, body = asking.get(run, "/api/state", _ANSWER_WITHIN_S)
+    except SilentError as error:
+        raise _NobodyError(str(error)) from error
     if status != 200:
-        raise _NobodyError(_silence(run, f"status {status}"))
+        raise _NobodyError(f"the guardian (pid {run.pid}) answers with status {status}")
     return body
 
 
-def _get(url: str, path: str) -> tuple[int, bytes]:
-    """A plain request to loopback, past any proxy that the environment names."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(
-        parts.hostname or "", parts.port, timeout=_ANSWER_WITHIN_S
-    )
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read(_BODY_BYTES_MAX)
-    finally:
-        connection.close()
-
-
-def _silence(run: Run, why: str) -> str:
-    return f"the guardian (pid {run.pid}) does not answer at {run.operator}: {why}"
-
-
 def _show_stopped(chosen: Settings, state_dir: Path, *, as_json: bool) -> None:
-    """The last stop, and for programs the same body as ever, with mode stopped."""
+    """The last stop and the halt, and for programs the same body as ever, with mode stopped."""
     stop = last_stop.read(state_dir)
+    halt = _latched(state_dir)
     if as_json:
         config = chosen.config
         setting = Setting(
@@ -105,15 +89,33 @@ def _show_stopped(chosen: Settings, state_dir: Path, *, as_json: bool) -> None:
             chosen.hash(),
         )
         stopped = merge(setting, None, 0.0, running=False, trader=TraderState(last_stop=stop))
-        print(msgspec.json.encode(stopped).decode())
-    elif stop is not None:
+        print(msgspec.json.encode(msgspec.structs.replace(stopped, halt=halt)).decode())
+        return
+    if stop is not None:
         known = "" if stop.known else ", not verified"
         print(
             f"last stop: {stop.reason} (code {stop.code}) at {stop.at}: {stop.detail}; "
             f"position {signed(stop.position)}, {len(stop.orders)} working orders{known}"
         )
+    if halt is not None:
+        _tell_of(halt)
 
 
 def _draw(shown: Shown) -> None:
     console = Console()
     console.print(picture(shown, console.width, _ROWS))
+    if shown.halt is not None:
+        _tell_of(shown.halt)
+
+
+def _latched(state_dir: Path) -> HaltState | None:
+    found = latch.read(state_dir)
+    if found is None:
+        return None
+    since = datetime.fromtimestamp(found.mtime_ns / 1e9, UTC)
+    return HaltState(found.words, since.isoformat(timespec="seconds").replace("+00:00", "Z"))
+
+
+def _tell_of(halt: HaltState) -> None:
+    print(f"halted since {halt.since}: {printable(halt.reason)}")
+    print("nothing is traded until somebody runs: chappie resume --reason TEXT")

@@ -16,8 +16,9 @@ from chappie.cli.alert import channels_of
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
 from chappie.cli.settings import ConfigProblem, Settings
+from chappie.guardian import token
 from chappie.guardian.alerting import Alerts
-from chappie.guardian.api import Api, PortTakenError, bind
+from chappie.guardian.api import Api, Operator, PortTakenError, bind
 from chappie.guardian.channel import Channel
 from chappie.guardian.guardian import Ended, Guardian, Plan
 from chappie.guardian.hand import Access
@@ -29,6 +30,7 @@ from chappie.model.faults import StopReason
 
 _CREDENTIALS = ("CHAPPIE_API_KEY", "CHAPPIE_API_SECRET")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_HALTS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class _AskedToEnd(BaseException):
@@ -48,9 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until asked to end (0); what cannot be started is one line and its code."""
-    _take_signals(_asked)
+    _take_signals(_asked, _SIGNALS)
+    early: list[signal.Signals] = []
+    # By default they would end us; what comes before there is a loop is obeyed once there is.
+    _take_signals(lambda number, frame: early.append(signal.Signals(number)), _HALTS)
     try:
-        ended, stuck = _run(args)
+        ended, stuck = _run(args, early)
     except ConfigProblem as problem:
         ended, stuck = Ended(settings.EXIT_CODE, str(problem)), False
     except NotAloneError as other:
@@ -58,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     except (_AskedToEnd, KeyboardInterrupt):
         ended, stuck = Ended(0), False
     # Everything is gone by now; a late signal must not change the code.
-    _take_signals(signal.SIG_IGN)
+    _take_signals(signal.SIG_IGN, (*_SIGNALS, *_HALTS))
     if ended.line:
         # Nobody may be there to read it any more.
         with contextlib.suppress(OSError):
@@ -70,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     return ended.code
 
 
-def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
+def _run(args: argparse.Namespace, early: list[signal.Signals]) -> tuple[Ended, bool]:
     chosen = settings.load_for_up(args.config, args.sets, os.environ)
     config = chosen.config
     channels = channels_of(chosen)
@@ -93,8 +98,14 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
                 "accepted is a free port, or 0 to pick one"
             ) from None
 
-        def make_api(look: Callable[[], Shown]) -> Api:
-            return Api(listening, look, config.supervisor.heartbeat_timeout_s)
+        def make_api(look: Callable[[], Shown], operator: Operator) -> Api:
+            return Api(
+                listening,
+                look,
+                config.supervisor.heartbeat_timeout_s,
+                operator,
+                lambda: token.ensure(state_dir),
+            )
 
         venue = EmbeddedVenue(state_dir) if chosen.embeds_venue else None
         plan = Plan(
@@ -109,15 +120,16 @@ def _run(args: argparse.Namespace) -> tuple[Ended, bool]:
             access=lambda: _access(chosen, venue),
         )
         display: Display = Terminal() if _on_terminal() else Lines()
-        return asyncio.run(_guard(plan, make_api, display, venue, channels))
+        return asyncio.run(_guard(plan, make_api, display, venue, channels, early))
 
 
 async def _guard(
     plan: Plan,
-    make_api: Callable[[Callable[[], Shown]], Api],
+    make_api: Callable[[Callable[[], Shown], Operator], Api],
     display: Display,
     venue: EmbeddedVenue | None,
     channels: Sequence[Channel],
+    early: list[signal.Signals],
 ) -> tuple[Ended, bool]:
     loop = asyncio.get_running_loop()
 
@@ -127,6 +139,9 @@ async def _guard(
     outlet = Outlet(plan.state_dir, display, display_gone)
     alerts = Alerts(plan.config, Herald(channels, outlet.event), outlet.event)
     guardian = Guardian(plan, make_api, outlet, venue, alerts)
+    # After the guardian's own handlers are there, so that none is lost in between.
+    for number in early:
+        loop.call_soon(guardian.obey, number)
     ended = await guardian.run()
     return ended, outlet.is_stuck
 
@@ -153,6 +168,8 @@ def _access(chosen: Settings, venue: EmbeddedVenue | None) -> Access | str:
     venue the demo account, whatever the environment holds.
     """
     if venue is not None:
+        if not venue.key:
+            return "the embedded venue was not started yet"
         return Access(venue.rest_url, venue.key, venue.secret)
     try:
         given, _ = credentials.load(os.environ)
@@ -191,8 +208,11 @@ def _asked(number: int, frame: FrameType | None) -> None:
     raise _AskedToEnd(signal.Signals(number).name)
 
 
-def _take_signals(taker: "Callable[[int, FrameType | None], None] | signal.Handlers") -> None:
-    for number in _SIGNALS:
+def _take_signals(
+    taker: "Callable[[int, FrameType | None], None] | signal.Handlers",
+    numbers: Sequence[signal.Signals],
+) -> None:
+    for number in numbers:
         # Under nohup a hang-up is ignored on purpose; keep it so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, taker)

@@ -14,10 +14,12 @@ import msgspec
 from chappie.guardian import latching
 from chappie.guardian.alerting import Alerts
 from chappie.guardian.alerts import GuardianEnds
-from chappie.guardian.api import Api
+from chappie.guardian.api import Api, Operator
 from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.halting import Bounds, Halting
+from chappie.guardian.halting import Hand as HaltsHand
 from chappie.guardian.hand import Access, Hand
 from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Run, trader_is_there
@@ -91,20 +93,34 @@ class Guardian:
     def __init__(
         self,
         plan: Plan,
-        api: Callable[[Callable[[], Shown]], Api],
+        api: Callable[[Callable[[], Shown], Operator], Api],
         outlet: Outlet,
         venue: Venue | None,
         alerting: Alerts | None = None,
+        hand: HaltsHand | None = None,
     ) -> None:
         self._plan = plan
         self._limits = plan.config.supervisor
         self._outlet = outlet
         self._venue = venue
         self._alerts = alerting or Alerts(plan.config, Herald((), outlet.event), outlet.event)
-        outlet.heard = lambda event, fields: self._alerts.heard(event, fields, self.look)
         self._run_file = RunFile(plan.state_dir, outlet.event)
         self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
-        self._api: Api = api(self.look)
+        orders = plan.config.orders
+        self.hand = Hand(plan.config, plan.state_dir, plan.access, outlet.event)
+        self.halting = Halting(
+            plan.state_dir,
+            self,
+            hand or self.hand,
+            outlet,
+            Bounds(fence_s=orders.expires_after_s + 1.0),
+            allow_trade=plan.config.bot.allow_trade,
+        )
+        self._api: Api = api(self.look, self.halting)
+        outlet.listeners = (
+            lambda event, fields, line: self._alerts.heard(event, fields, self.look),
+            lambda event, fields, line: self._api.feed.log(line),
+        )
         self._trader: Trader | None = None
         self._before: Trader | None = None
         self._starting = True
@@ -113,7 +129,6 @@ class Guardian:
         # Why no trader is started until a person resumes.
         self.down_for: str | None = None
         self._again = asyncio.Event()
-        self.hand = Hand(plan.config, plan.state_dir, plan.access, outlet.event)
         self._burial = Burial(plan.state_dir, outlet)
         self._leftovers = Leftovers(plan.config, self.hand, outlet.event, self._burial.verified)
         self._stop = asyncio.Event()
@@ -165,7 +180,7 @@ class Guardian:
         source = trader if trader is not None else self._before
         age_s = source.beat_age_s if source is not None else None
         next_start_s = self._next_start_s
-        return merge(
+        shown = merge(
             self._setting,
             source.state if source is not None else None,
             age_s or 0.0,
@@ -178,6 +193,12 @@ class Guardian:
                 next_start_s=None if next_start_s is None else max(0.0, next_start_s - now_s()),
             ),
         )
+        return msgspec.structs.replace(shown, halt=self.halting.standing)
+
+    def obey(self, number: signal.Signals) -> None:
+        """SIGUSR1 halts, SIGUSR2 halts and flattens."""
+        by = f"signal {number.name}"
+        self.halting.begin(f"halted by {by}", number is signal.SIGUSR2, by)
 
     async def run(self) -> Ended:
         """Everything, until asked to end or until there is nothing that a restart could mend."""
@@ -212,9 +233,8 @@ class Guardian:
                 if self._keeper is not None:
                     await self._keeper.ensure()
                 await self._or_stop(self._leftovers.before_start())
-                halt = await latching.halted(self._plan.state_dir)
-                if halt is not None:
-                    await self._stay_down(StopReason.HALTED.word, halt)
+                if await self.halting.holds_now():
+                    await self._stay_down(StopReason.HALTED.word, self.halting.words)
                     continue
                 await self._start_trader()
             except (VenueFailedError, OSError) as error:
@@ -229,6 +249,8 @@ class Guardian:
                 await self._follow(StopReason.INTERNAL_ERROR, stop)
                 continue
             self._starting = False
+            if self._trader is None:
+                continue
             stalled = await self._watch()
             if self._stop.is_set():
                 break
@@ -265,7 +287,7 @@ class Guardian:
         if self._venue is not None:
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
-        if self._stop.is_set():
+        if self._stop.is_set() or self.halting.holds:
             return
         await self._burial.expect()
         self._leftovers.started()
@@ -294,6 +316,7 @@ class Guardian:
                 beats = trader.beats
                 self._tell_of(trader)
             self._outlet.tape.upkeep()
+            self.halting.look()
             if self._keeper is not None:
                 self._keeper.tend()
             self._show()
@@ -321,6 +344,8 @@ class Guardian:
         quiet_s, bound_s = self._quiet_s(stop), self._leftovers.bound_s
         self._history, verdict = judge(self._history, reason, now_s(), self._limits, quiet_s)
         match verdict:
+            case Restart() if self.halting.holds:
+                await self._stay_down(StopReason.HALTED.word, self.halting.words)
             case Restart(delay_s=delay_s):
                 self._next_start_s = now_s() + delay_s
                 self._outlet.event(
@@ -379,6 +404,7 @@ class Guardian:
             if now_s() >= until_s if until_s is not None else self._again.is_set():
                 return
             self._show()
+            self.halting.look()
             if self._keeper is not None:
                 self._keeper.tend()
             rest_s = _TICK_S if until_s is None else min(_TICK_S, max(0.0, until_s - now_s()))
@@ -433,6 +459,8 @@ class Guardian:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             loop.add_signal_handler(number, self.ask_to_end, f"signal {number.name}")
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            loop.add_signal_handler(number, self.obey, number)
         if self._plan.for_s is not None:
             loop.call_later(self._plan.for_s, self.ask_to_end, f"--for {self._plan.for_s:g}")
 
@@ -485,6 +513,7 @@ class Guardian:
 
     def _write_run(self) -> None:
         trader = self._trader
+        config = self._plan.config
         run = Run(
             pid=os.getpid(),
             started=self._started_at,
@@ -492,6 +521,11 @@ class Guardian:
             trader_pid=trader.pid if trader is not None else None,
             venue_pid=self._venue.pid if self._venue is not None else None,
             epoch=trader.epoch if trader is not None else None,
+            venue_kind=config.venue.kind,
+            rest_url=self._venue.rest_url if self._venue is not None else config.venue.rest_url,
+            symbol=config.venue.symbol,
+            bot=config.bot.id,
+            expires_after_s=config.orders.expires_after_s,
         )
         self._run_file.put(run)
 

@@ -30,6 +30,12 @@ class Run(msgspec.Struct, frozen=True):
     trader_pid: int | None = None
     venue_pid: int | None = None
     epoch: int | None = None
+    # Whom to ask what is left of ours, when nobody is there to be asked.
+    venue_kind: str = ""
+    rest_url: str = ""
+    symbol: str = ""
+    bot: str = ""
+    expires_after_s: float | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -79,8 +85,17 @@ def trader_is_there(state_dir: Path) -> bool:
     """Whether a trader holds the folder: one alone, or the orphan of a guardian that was killed,
     which takes up to five seconds to cancel and end.
     """
+    return _is_held(state_dir / TRADER_LOCK_FILE)
+
+
+def guardian_is_there(state_dir: Path) -> bool:
+    """Whether a guardian holds the folder, one that hangs included."""
+    return _is_held(state_dir / LOCK_FILE)
+
+
+def _is_held(path: Path) -> bool:
     try:
-        fd = os.open(state_dir / TRADER_LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

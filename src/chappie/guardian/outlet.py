@@ -32,6 +32,12 @@ class DisplayGoneError(Exception):
     """The terminal went away."""
 
 
+class Listener(Protocol):
+    """Told an event of the guardian: its name, its fields, and its line of the log."""
+
+    def __call__(self, event: str, fields: Mapping[str, object], line: bytes) -> None: ...
+
+
 class Display(Protocol):
     """Where people look. Called by the outlet's thread only; may block.
 
@@ -113,8 +119,8 @@ class Outlet:
     def __init__(self, state_dir: Path, display: Display, display_gone: Callable[[], None]) -> None:
         self.tape = Tape()
         self.shown: Shown | None = None
-        self.heard: Callable[[str, Mapping[str, object]], None] | None = None
-        """Called with the name and the fields of every event, by whoever logs it."""
+        self.listeners: tuple[Listener, ...] = ()
+        """Each is told every event, by whoever logs it; must not block."""
         self._file = LogFile(state_dir / LOG_FILE)
         self._display: Display | None = display
         self._display_gone = display_gone
@@ -130,10 +136,11 @@ class Outlet:
         """Log one event. Never blocks; past a thousand waiting lines the oldest is dropped."""
         cut = {key: _cut(value) for key, value in fields.items()}
         record = {"at": iso_now(), "level": level, "event": event, "by": "guardian", **cut}
-        self._waiting.append(msgspec.json.encode(record).decode())
+        line = msgspec.json.encode(record)
+        self._waiting.append(line.decode())
         self._wake.set()
-        if self.heard is not None:
-            self.heard(event, fields)
+        for listener in self.listeners:
+            listener(event, fields, line)
 
     @property
     def is_stuck(self) -> bool:

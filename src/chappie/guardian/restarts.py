@@ -58,7 +58,7 @@ def judge(
     if not stop.restarts:
         return _after(history, stop), StayDown(
             stop.word,
-            "this is never restarted: mend its cause, end chappie and start it again",
+            "this is not restarted by itself: mend its cause, then chappie resume starts it",
             halts=stop is StopReason.INVARIANT_VIOLATED,
         )
     if stop is StopReason.POSITION_MISMATCH and history.last is stop:

@@ -35,6 +35,13 @@ class TraderState(msgspec.Struct):
     next_start_s: float | None = None
 
 
+class HaltState(msgspec.Struct, frozen=True):
+    """A halt that stands: why, and since when (ISO 8601)."""
+
+    reason: str
+    since: str
+
+
 class Shown(msgspec.Struct):
     """The body of `/api/state`."""
 
@@ -60,6 +67,7 @@ class Shown(msgspec.Struct):
     symbol: str = ""
     would_be_orders: int = 0
     foreign_orders: list[ForeignOrder] = []
+    halt: HaltState | None = None
 
 
 class Setting(msgspec.Struct, frozen=True):

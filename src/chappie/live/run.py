@@ -84,7 +84,7 @@ def run(plan: Plan, state: StateDir, policy: PolicyRunner, log: Log) -> LastStop
         )
         if plan.guardian_fd is None:
             # Under a guardian, run.json is the guardian's: it is whom an operator asks.
-            state.write_run(RunFile(os.getpid(), epoch, _iso_now()))
+            state.write_run(_run_file(plan.config, epoch))
     except JournalError as error:
         stop = stop_of(Ended(StopReason.JOURNAL_FAILED, str(error), False), None)
         state.write_last_stop(stop)
@@ -294,6 +294,19 @@ def _surfaced(context: Mapping[str, object], trader: Trader, log: Log) -> None:
     else:
         detail = f"{context.get('message')}: {type(error).__name__}: {error}"
         log.warning("library", library="asyncio", detail=detail)
+
+
+def _run_file(config: Config, epoch: int) -> RunFile:
+    return RunFile(
+        pid=os.getpid(),
+        epoch=epoch,
+        started=_iso_now(),
+        venue_kind=config.venue.kind,
+        rest_url=config.venue.rest_url,
+        symbol=config.venue.symbol,
+        bot=config.bot.id,
+        expires_after_s=config.orders.expires_after_s,
+    )
 
 
 def _iso_now() -> str:

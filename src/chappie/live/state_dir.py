@@ -42,12 +42,19 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class RunFile(msgspec.Struct, frozen=True):
-    """How `halt`, `resume` and `status` find the running instance."""
+    """How `halt`, `resume` and `status` find the running instance, and its account once it is
+    gone.
+    """
 
     pid: int
     epoch: int
     started: str
     operator: str | None = None
+    venue_kind: str = ""
+    rest_url: str = ""
+    symbol: str = ""
+    bot: str = ""
+    expires_after_s: float | None = None
 
 
 class LastStop(msgspec.Struct, frozen=True):

@@ -1,0 +1,53 @@
+"""Asking the guardian of a state folder over its operator API, past any proxy."""
+
+import http.client
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chappie.guardian import token
+from chappie.guardian.instance import Run
+
+BODY_BYTES_MAX = 4 << 20
+
+
+class SilentError(Exception):
+    """The guardian gave no usable answer; the message says why."""
+
+
+def get(run: Run, path: str, within_s: float) -> tuple[int, bytes]:
+    """Status and body. Raises `SilentError`."""
+    return _request(run, "GET", path, within_s)
+
+
+def post(run: Run, path: str, body: object, state_dir: Path, within_s: float) -> tuple[int, bytes]:
+    """With the token of the folder. Raises `SilentError`."""
+    bearer = token.read(state_dir)
+    if bearer is None:
+        raise SilentError(f"{state_dir / token.FILE} cannot be read")
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+    return _request(run, "POST", path, within_s, msgspec.json.encode(body), headers)
+
+
+def _request(
+    run: Run,
+    method: str,
+    path: str,
+    within_s: float,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, bytes]:
+    parts = urlsplit(run.operator or "")
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=within_s)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read(BODY_BYTES_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        why = str(error) or type(error).__name__
+        raise SilentError(
+            f"the guardian (pid {run.pid}) does not answer at {run.operator}: {why}"
+        ) from error
+    finally:
+        connection.close()
