@@ -15,6 +15,7 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    ForeignOrder,
     Mode,
     OrderState,
     PositionState,
@@ -58,6 +59,7 @@ class Shown(msgspec.Struct):
     venue: str = ""
     symbol: str = ""
     would_be_orders: int = 0
+    foreign_orders: list[ForeignOrder] = []
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -117,6 +119,7 @@ def merge(
         venue=state.venue,
         symbol=state.symbol,
         would_be_orders=state.would_be_orders,
+        foreign_orders=state.foreign_orders,
     )
 
 
