@@ -179,25 +179,27 @@ def test_reads_leave_a_part_of_the_reserve_to_cancels() -> None:
 def test_an_order_waits_for_the_next_second_and_a_cancel_never_for_an_order() -> None:
     paced = budget()
     paced.begin(At(0, WALL_NS), None)
-    assert paced.paces(0), "an earlier process may have spent it"
-    assert not paced.paces(SECOND_NS)
-    for _ in range(6):
+    assert paced.paces(Lane.REDUCE, 0), "an earlier process may have spent it"
+    assert not paced.paces(Lane.OPEN, SECOND_NS)
+    waits = []
+    for _ in range(10):
         paced.sent(SECOND_NS, enters=True)
-    assert not paced.paces(SECOND_NS)
-    paced.sent(SECOND_NS, enters=True)
-    assert paced.paces(SECOND_NS)
+        waits.append((paced.paces(Lane.OPEN, SECOND_NS), paced.paces(Lane.REDUCE, SECOND_NS)))
+    assert waits == 4 * [(False, False)] + 2 * [(True, False)] + 4 * [(True, True)]
     assert paced.is_open(Lane.CANCEL, SECOND_NS)
-    assert not paced.paces(SECOND_NS + SECOND_NS // 10)
+    assert not paced.paces(Lane.REDUCE, SECOND_NS * 14 // 10)
+    assert paced.paces(Lane.OPEN, SECOND_NS * 14 // 10)
+    assert not paced.paces(Lane.OPEN, SECOND_NS * 16 // 10)
 
 
 def test_the_second_layer_follows_its_own_headers_and_not_those_of_reads() -> None:
     paced = budget()
     paced.seen(SECOND_NS, BudgetSeen(120, 100, None, 2, 10))
-    assert paced.paces(SECOND_NS)
+    assert paced.paces(Lane.REDUCE, SECOND_NS)
     paced.seen(SECOND_NS, seen(100))
-    assert paced.paces(SECOND_NS)
+    assert paced.paces(Lane.REDUCE, SECOND_NS)
     paced.seen(SECOND_NS, BudgetSeen(120, 100, None, 1, 1))
-    assert not paced.paces(SECOND_NS), "a venue with one a second leaves no reserve"
+    assert not paced.paces(Lane.OPEN, SECOND_NS), "a venue with one a second leaves no reserve"
 
 
 # --- waits that a restart must not forget

@@ -115,7 +115,10 @@ def test_a_venue_that_tells_no_budget_is_traded_at_by_our_own_count() -> None:
     policy = Target(100)
     world = World(trading(), policy=policy)
     world.arm("omit_ratelimit_headers")
+    shown = world.bot.core.snapshot(world.at())
+    assert (shown.mode, shown.rate_limit.locked) == (Mode.STARTING, True)
     world.run(4)
+    assert world.bot.core.snapshot(world.at()).mode is Mode.LOCKED
     assert world.sent("POST", "/order") == [], "only the reserve is assumed"
     assert world.run(40, lambda: bool(world.sent("POST", "/order")))
     for step in range(30):

@@ -404,8 +404,7 @@ def test_what_a_person_has_to_look_at_latches_a_halt_and_a_resume_starts_again(
             # While it is latched nobody starts, whoever asks.
             rig.guardian.start_again("without a resume")
             await rig.until(lambda _: rig.guardian.down_for == "halted")
-            assert latch.clear(tmp_path, halt)
-            rig.guardian.start_again("resumed")
+            assert (await rig.guardian.halting.resume("looked at it", "a test")).done
             await rig.until(lambda _: rig.screen.names().count("trader_started") == restarts + 2)
 
     asyncio.run(scene())
@@ -415,13 +414,12 @@ def test_a_latch_that_is_there_at_the_start_starts_nobody_until_it_is_cleared(
     tmp_path: Path,
 ) -> None:
     async def scene() -> None:
-        halt = latch.set_(tmp_path, "looked wrong")
+        latch.set_(tmp_path, "looked wrong")
         async with running(plan(tmp_path, 0, "forever")) as rig:
             await rig.until(lambda _: rig.guardian.down_for == "halted")
             assert (await rig.get("/healthz"))[0] == 200
             assert rig.guardian.trader is None
-            latch.clear(tmp_path, halt)
-            rig.guardian.start_again("resumed")
+            assert (await rig.guardian.halting.resume("looked at it", "a test")).done
             await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
             assert rig.guardian.down_for is None
 

@@ -135,7 +135,6 @@ class Scene:
         self.down_for: str | None = None
         self.again: list[str] = []
         self.told: list[str] = []
-        self.alerts: list[tuple[str, str]] = []
         self.hand = hand
         self.halting = Halting(
             folder,
@@ -144,7 +143,6 @@ class Scene:
             self,
             QUICK,
             allow_trade=allow_trade,
-            alert=lambda kind, words: self.alerts.append((kind, words)),
         )
 
     @property
@@ -191,7 +189,6 @@ def test_a_trader_that_obeys_and_verifies_needs_no_read_of_ours(tmp_path: Path) 
     found = latch.read(tmp_path)
     assert found is not None
     assert found.words == "enough"
-    assert scene.alerts == [("halted", "enough")]
     assert scene.told == ["halt_asked", "halt_done"]
 
 
@@ -243,7 +240,7 @@ def test_a_trader_that_cannot_be_killed_is_not_called_dead(tmp_path: Path) -> No
     assert scene.hand is not None
     # No closing order while another process may still send.
     assert scene.hand.closed == 0
-    assert scene.alerts[0][0] == "halt_incomplete"
+    assert scene.told[-1] == "halt_done"
 
 
 @pytest.mark.parametrize(
@@ -491,7 +488,7 @@ def test_a_resume_clears_the_halt_and_starts_the_trader(tmp_path: Path) -> None:
     asyncio.run(play())
     assert not scene.halting.holds
     assert latch.read(tmp_path) is None
-    assert scene.alerts[-1][0] == "resumed"
+    assert scene.told[-1] == "resumed"
 
 
 def test_a_halt_that_was_latched_meanwhile_stays(tmp_path: Path) -> None:

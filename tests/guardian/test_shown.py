@@ -11,7 +11,7 @@ from chappie.guardian.shown import (
 )
 from chappie.live.state_dir import LastStop
 from chappie.model.enums import Stream
-from chappie.model.state import FaultState, Mode, ReconcileState
+from chappie.model.state import DeadManState, FaultState, ForeignOrder, Mode, ReconcileState
 from tests.guardian.states import faulted, healthy, order
 
 SETTING = Setting(False, "cycle", "simulated", "XBTUSD", "c0ffee")
@@ -97,6 +97,17 @@ def test_the_body_has_every_field_of_the_contract() -> None:
         "cumQty",
         "leavesQty",
     }
+
+
+def test_foreign_orders_and_a_missed_renewal_are_shown() -> None:
+    state = msgspec.structs.replace(
+        faulted(),
+        foreign_orders=[ForeignOrder("venue-1", "")],
+        dead_man=DeadManState(None, "2026-01-01T00:00:00.000Z"),
+    )
+    body = msgspec.json.decode(msgspec.json.encode(merge(SETTING, state, 0.0, True, TRADER)))
+    assert body["foreign_orders"] == [{"orderID": "venue-1", "clOrdID": ""}]
+    assert body["dead_man"]["missed_since"] == "2026-01-01T00:00:00.000Z"
 
 
 def test_the_body_reads_back_as_what_it_was() -> None:

@@ -234,7 +234,7 @@ def ban_forgotten(patch: Patch) -> None:
 
 
 def second_layer_unpaced(patch: Patch) -> None:
-    patch(Budget, "paces", lambda self, now_ns: False)
+    patch(Budget, "paces", lambda self, lane, now_ns: False)
 
 
 def reads_spend_the_reserve(patch: Patch) -> None:

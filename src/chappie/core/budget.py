@@ -16,8 +16,8 @@ from chappie.model.units import SECOND_NS, At
 # Until a header says otherwise (protocol section 3, authenticated).
 _PER_MINUTE = 120
 _PER_SECOND = 10
-# Of a second's requests, so many are left to cancels.
-_SECOND_RESERVE = 3
+# Of a second's requests, so many are left to the lanes above: to cancels, and to what reduces.
+_SECOND_LEAVE = {Lane.REDUCE: 3, Lane.OPEN: 5}
 # Of the reserve, reads leave this part to cancels and the dead man's switch.
 _READS_LEAVE = 3
 # The wait after failing answers, doubled while they go on.
@@ -217,10 +217,10 @@ class Budget:
             return left >= min(requests + kept, self.limit)
         return not self.locked
 
-    def paces(self, now_ns: int) -> bool:
-        """A new order waits for the next second: what is left of this one is for cancels."""
-        reserve = min(_SECOND_RESERVE, self._second.limit - 1)
-        return self._second.left(now_ns) < 1 + reserve
+    def paces(self, lane: Lane, now_ns: int) -> bool:
+        """An order waits for the next second: what is left of this one is for lanes above it."""
+        leave = min(_SECOND_LEAVE[lane], self._second.limit - 1)
+        return self._second.left(now_ns) < 1 + leave
 
     def words(self, at: At) -> str:
         """Why no order is sent now, for people."""

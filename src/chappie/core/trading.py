@@ -160,7 +160,8 @@ class Trading:
                 decision.outcome = f"cancel {step.cl_ord_id}: {step.why}"
                 self._desk.cancel(at, [order], step.why)
             case Place():
-                if self._desk.pause.is_due(at.now_ns) and not self._budget.paces(at.now_ns):
+                lane = Lane.REDUCE if step.wanted.reduce_only else Lane.OPEN
+                if self._desk.pause.is_due(at.now_ns) and not self._budget.paces(lane, at.now_ns):
                     self._place(at, decision, step.wanted, instrument)
             case _:
                 assert_never(step)

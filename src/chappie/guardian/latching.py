@@ -1,4 +1,4 @@
-"""The latch of a halt, read and set aside, so that a disk that hangs delays nobody for long."""
+"""The guardian's own halt, latched aside, so that a disk that hangs delays nobody for long."""
 
 from pathlib import Path
 
@@ -9,15 +9,6 @@ from chappie.live import latch
 
 _DISK_WITHIN_S = 2.0
 _NO_ANSWER = "the disk does not answer"
-
-
-async def halted(state_dir: Path) -> str | None:
-    """The words of the halt that is latched; a latch that cannot be read is a halt."""
-    try:
-        found = await aside(lambda: latch.read(state_dir), _DISK_WITHIN_S)
-    except TimeoutError:
-        return f"the latch cannot be read: {_NO_ANSWER}"
-    return None if found is None else found.words
 
 
 async def halt(state_dir: Path, words: str, says: Says) -> None:
