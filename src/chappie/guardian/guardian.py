@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from chappie.guardian import latching
 from chappie.guardian.alerting import Alerts
 from chappie.guardian.alerts import GuardianEnds
 from chappie.guardian.api import Api, Operator
@@ -364,8 +363,7 @@ class Guardian:
                         )
                     )
                 if halts:
-                    words = f"{word}: {stop.detail}"
-                    await latching.halt(self._plan.state_dir, words, self._outlet.event)
+                    self.halting.begin(f"{word}: {stop.detail}", flatten=False, by="the guardian")
                 await self._stay_down(word, detail)
 
     async def _stay_down(self, reason: str, detail: str) -> None:
