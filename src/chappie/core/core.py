@@ -202,7 +202,7 @@ class Core:
             case StreamOpened():
                 self.streams.opened(at, event.conn)
             case StreamRefused():
-                refusal = self.streams.refused(at, event.conn, event.status, event.detail)
+                refusal = self.streams.refused(at, event)
                 if refusal is not None:
                     self._hear_venue(at, refusal, self.streams.connection.began_ns)
             case StreamClosed():
@@ -225,7 +225,7 @@ class Core:
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
         self.desk.restore(at, event.kept)
-        self.streams.begin(at)
+        self.streams.begin(at, event.kept)
         self.reconciler.begin(at)
         self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
         if event.halted is not None:

@@ -3,7 +3,7 @@
 Frames of the market end here; what a frame says of our account is handed back to the core.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from chappie.core.connection import CONNECT_WITHIN_NS, Connection
@@ -15,10 +15,12 @@ from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
 from chappie.core.reconcile import Reconciler
 from chappie.core.skew import Skew
-from chappie.model.commands import CloseStream, OpenStream, SendFrame
+from chappie.model.commands import CloseStream, Keep, OpenStream, SendFrame
 from chappie.model.config import Config
 from chappie.model.enums import InstrumentState, Stream
+from chappie.model.events import StreamRefused
 from chappie.model.faults import Fault
+from chappie.model.records import Kept
 from chappie.model.reports import (
     Advanced,
     EarlyDropped,
@@ -28,6 +30,7 @@ from chappie.model.reports import (
     Inconsistent,
     InstrumentSeen,
     MarginSaid,
+    NotAccepted,
     OrderSaid,
     Outcome,
     Ponged,
@@ -70,7 +73,7 @@ class Streams:
     ) -> None:
         self.feed = Feed(config.feed, config.reconcile.grace_s)
         self.lag = Lag(config.feed.max_lag_s, config.clock.max_skew_s)
-        self.connection = Connection()
+        self.connection = Connection(config.feed.max_connects_per_hour)
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
@@ -81,6 +84,7 @@ class Streams:
         self._began_ns = 0
         self._asking = {stream: Pace(_RESUBSCRIBE_NS) for stream in Stream}
         self._quote_asked_ns = 0
+        self._budget_told = False
         self._wire_refused_ns: int | None = None
         self._pinged_ns = 0
         # Whether this connection was ever synced as a whole.
@@ -88,8 +92,9 @@ class Streams:
         self._early_told: dict[Stream, bool] = {}
         self._imaged: dict[Stream, bool] = {}
 
-    def begin(self, at: At) -> None:
+    def begin(self, at: At, kept: Iterable[Kept]) -> None:
         """Every knowledge fault about the streams holds until it is disproved."""
+        self.connection.restore(at, kept)
         self._began_ns = at.now_ns
         self.feed.begin(at.now_ns)
         for stream in Stream:
@@ -183,19 +188,27 @@ class Streams:
 
     def opened(self, at: At, conn: int) -> None:
         if conn == self.connection.conn:
+            self._outbox.put(Keep(self.connection.reached(at)))
             self.connection.opened(at.now_ns)
             self._outbox.log("info", "stream_opened", conn=conn)
 
-    def refused(self, at: At, conn: int, status: int, detail: str) -> Outcome | None:
+    def refused(self, at: At, event: StreamRefused) -> Outcome | None:
         """The upgrade was refused; what that proves about our key and clock."""
-        if conn != self.connection.conn:
+        if event.conn != self.connection.conn:
             return None
+        status, detail = event.status, event.detail
         self.connection.lost(at.now_ns)
+        if status:
+            self._outbox.put(Keep(self.connection.reached(at)))
         self._outbox.log("warning", "stream_refused", status=status, detail=detail)
-        refusal = self._dialect.upgrade_refused(status, detail)
+        refusal = self._dialect.upgrade_refused(status, detail, event.retry_after)
         # The venue's own sentence, without its envelope, is what a person reads.
         words = f"{status or 'no answer:'} {getattr(refusal, 'detail', detail)}"
         self._faults.raise_(Fault.STREAM_DOWN, at, f"upgrade refused: {words}")
+        if isinstance(refusal, NotAccepted):
+            # Too many connects: that says nothing of the budget of requests.
+            self.connection.hold(at.now_ns, refusal.retry_after_s or 0.0)
+            return None
         return refusal
 
     def closed(self, at: At, conn: int, code: int, detail: str) -> None:
@@ -386,6 +399,16 @@ class Streams:
 
     # --- repair
 
+    def _wait_for_budget(self, at: At) -> None:
+        """Nothing is opened: say so where it is for the sake of the hour's budget."""
+        wait_ns = self.connection.budget_wait_ns(at.now_ns)
+        if wait_ns and not self.connection.is_opening:
+            words = f"connection budget used: next in {wait_ns / SECOND_NS:.0f} s"
+            self._faults.raise_(Fault.STREAM_DOWN, at, words)
+            if not self._budget_told:
+                self._outbox.log("warning", "connection_budget_used", detail=words)
+        self._budget_told = wait_ns > 0
+
     def repair(self, at: At) -> None:
         """Connect, and ask again for what is still missing."""
         instrument = self._market.instrument
@@ -397,6 +420,8 @@ class Streams:
             self._session = self._dialect.session(instrument)
             self._market.book = self._session.book
             self._outbox.put(OpenStream(self.connection.opening(at.now_ns), CONNECT_WITHIN_NS))
+        elif not self.connection.is_up:
+            self._wait_for_budget(at)
         elif self.connection.welcomed:
             self._keep_alive(at, self.connection.conn)
             for stream in () if self.feed.all_synced else Stream:

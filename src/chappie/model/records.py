@@ -115,10 +115,20 @@ class Carried(_Kept, frozen=True, gc=False):
     from_ns: int
 
 
+class Connected(_Kept, frozen=True, gc=False):
+    """A websocket upgrade reached the venue, whatever it answered: it counts these by the hour
+    (control F8), and knows nothing of our restarts.
+    """
+
+    wall_ns: int
+
+
 class Stopped(_Kept, frozen=True, gc=False):
     wall_ns: int
     reason: str
     detail: str
 
 
-Kept: TypeAlias = Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Stopped
+Kept: TypeAlias = (
+    Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Connected | Stopped
+)
