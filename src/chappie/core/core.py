@@ -95,9 +95,7 @@ class Core:
         self.reconciler = Reconciler(config.reconcile, *shared, self.desk)
         self.streams = Streams(
             config,
-            dialect,
-            self.outbox,
-            self.faults,
+            *shared,
             self.market,
             self.reconciler,
             self.skew,
@@ -242,6 +240,8 @@ class Core:
         read = purpose.read if isinstance(purpose, ForRead) else None
         outcome, budget = self._dialect.understand(read, event, self.market.instrument)
         self.budget.seen(at.now_ns, budget)
+        if not isinstance(outcome, Unknown):
+            self.streams.probe.rest_answered()
         self._hear_venue(at, outcome, sent_ns)
         self._settle(at, purpose, outcome)
 

@@ -29,6 +29,7 @@ class Feed:
 
     def __init__(self, config: FeedConfig, grace_s: float) -> None:
         self._soft_ns = seconds_ns(config.soft_stop_after_s)
+        self._probe_ns = self._soft_ns // 2
         self._sync_ns = seconds_ns(config.sync_fault_after_s)
         self._grace_ns = seconds_ns(grace_s)
         self._health = {stream: StreamHealth(None) for stream in Stream}
@@ -114,8 +115,16 @@ class Feed:
 
     def market_is_stale(self, now_ns: int) -> bool:
         """Synced and then silent for as long as the soft stop allows."""
-        base = max(self._market_ns, self._soft_base_ns)
-        return self.market_synced and now_ns - base >= self._soft_ns
+        return self.market_synced and now_ns - self.soft_since_ns >= self._soft_ns
+
+    @property
+    def soft_since_ns(self) -> int:
+        """From when on a silence counts for the soft stop."""
+        return max(self._market_ns, self._soft_base_ns)
+
+    def market_is_quiet(self, now_ns: int) -> bool:
+        """Silent for half of that: time to ask who is there."""
+        return self.market_synced and now_ns - self.soft_since_ns >= self._probe_ns
 
     def market_never_came(self) -> bool:
         return not self._saw_market

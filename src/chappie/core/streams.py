@@ -6,6 +6,7 @@ Frames of the market end here; what a frame says of our account is handed back t
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
+from chappie.core.budget import Budget
 from chappie.core.connection import CONNECT_WITHIN_NS, Connection
 from chappie.core.faults import ActiveFaults
 from chappie.core.feed import MARKET, Feed
@@ -13,7 +14,9 @@ from chappie.core.lag import Lag
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
+from chappie.core.probe import Probe
 from chappie.core.reconcile import Reconciler
+from chappie.core.requests import Requests
 from chappie.core.skew import Skew
 from chappie.model.commands import CloseStream, Keep, OpenStream, SendFrame
 from chappie.model.config import Config
@@ -36,6 +39,7 @@ from chappie.model.reports import (
     Ponged,
     PositionSaid,
     QuoteSeen,
+    Read,
     Refused,
     Report,
     Subscribed,
@@ -67,16 +71,21 @@ class Streams:
         dialect: Dialect,
         outbox: Outbox,
         faults: ActiveFaults,
+        requests: Requests,
+        budget: Budget,
         market: Market,
         reconciler: Reconciler,
         skew: Skew,
     ) -> None:
         self.feed = Feed(config.feed, config.reconcile.grace_s)
         self.lag = Lag(config.feed.max_lag_s, config.clock.max_skew_s)
+        self.probe = Probe()
         self.connection = Connection(config.feed.max_connects_per_hour)
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
+        self._requests = requests
+        self._budget = budget
         self._market = market
         self._reconciler = reconciler
         self._skew = skew
@@ -162,7 +171,9 @@ class Streams:
                 self._outbox.log(
                     "warning", "venue_complained", status=report.status, text=report.detail
                 )
-            case Subscribed() | Ponged() | Advanced() | QuoteSeen() | TradeSeen():
+            case Ponged():
+                self.probe.ponged()
+            case Subscribed() | Advanced() | QuoteSeen() | TradeSeen():
                 pass
             case _:
                 assert_never(report)
@@ -381,6 +392,17 @@ class Streams:
             self._pinged_ns = at.now_ns
             self._outbox.put(SendFrame(conn, self._session.ping()))
 
+    def _probe(self, at: At, conn: int) -> None:
+        """Who answers in a silence? It costs a request, so none where none is to spare."""
+        since_ns = self.feed.soft_since_ns
+        if self._session is None or not self.probe.is_due(since_ns):
+            return
+        spare = not self._budget.is_shut(at.now_ns)
+        self.probe.asked(since_ns, rest=spare)
+        self._outbox.put(SendFrame(conn, self._session.ping()))
+        if spare:
+            self._requests.read(at, Read.INSTRUMENT, self._dialect.read_instrument())
+
     def _market_moves_again(self) -> bool:
         """Only an increment ends a silence; at the start the first image does."""
         since_ns = self._faults.since_ns(Fault.MARKET_STALE)
@@ -389,7 +411,8 @@ class Streams:
     def _soft_stop(self, at: At) -> None:
         """Silence on an open socket: leave it, decide nothing, cancel over REST (control F2)."""
         silent_ns = self.feed.silent_since_ns
-        words = f"no market data for {(at.now_ns - silent_ns) / SECOND_NS:.2f} s"
+        cause = self.probe.words(self.feed.soft_since_ns)
+        words = f"no market data for {(at.now_ns - silent_ns) / SECOND_NS:.2f} s; {cause}"
         self._faults.raise_(Fault.MARKET_STALE, at, words, since_ns=silent_ns)
         self.feed.soft_stopped(at.now_ns)
         self._outbox.log("warning", "soft_stop", detail=words)
@@ -424,6 +447,8 @@ class Streams:
             self._wait_for_budget(at)
         elif self.connection.welcomed:
             self._keep_alive(at, self.connection.conn)
+            if self.feed.market_is_quiet(at.now_ns):
+                self._probe(at, self.connection.conn)
             for stream in () if self.feed.all_synced else Stream:
                 if not self.feed.synced(stream):
                     self._resubscribe(at, stream)
