@@ -293,7 +293,7 @@ class Core:
             case KeyRead():
                 self._judge_key(at, outcome)
             case MarginRead():
-                self.desk.account.margin = outcome.margin
+                self.desk.margin_read(at, outcome.margin)
             case OrdersRead() if purpose.cl_ord_id is not None:
                 self.desk.order_found(at, purpose, outcome)
             case OrdersRead() | FillsRead() | PositionRead():
@@ -320,6 +320,8 @@ class Core:
         lacks = self.reconciler.take_overdue()
         if lacks is not None:
             self.streams.overdue(at, Stream.POSITION, lacks)
+        for stream, words in self.desk.overdue.judge(self.streams.feed, at.now_ns):
+            self.streams.overdue(at, stream, words)
         self.desk.judge(at)
         if self.budget.judge(at.now_ns):
             self.faults.raise_(Fault.BUDGET_LOW, at, self.budget.words(at.now_ns))

@@ -22,6 +22,7 @@ class StreamHealth(msgspec.Struct):
 
     unsynced_since_ns: int | None
     last_ns: int | None = None
+    imaged_ns: int | None = None
 
 
 class Feed:
@@ -66,7 +67,7 @@ class Feed:
         if health.unsynced_since_ns is not None:
             health.unsynced_since_ns = None
             self._unsynced -= 1
-        health.last_ns = now_ns
+        health.last_ns = health.imaged_ns = now_ns
         if stream in MARKET:
             if not self._saw_market:
                 self._saw_market = True
@@ -99,6 +100,11 @@ class Feed:
 
     def synced(self, stream: Stream) -> bool:
         return self._health[stream].unsynced_since_ns is None
+
+    def imaged_ns(self, stream: Stream) -> int | None:
+        """When its image was applied; None while it is not synced."""
+        health = self._health[stream]
+        return health.imaged_ns if health.unsynced_since_ns is None else None
 
     @property
     def all_synced(self) -> bool:
