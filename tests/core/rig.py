@@ -157,6 +157,10 @@ class Rig:
     def answer(self, command: SendCall | SendOrder, body: object, status: int = 200) -> None:
         self.waiting.remove(command)
         self.deliver(Answered(command.request_id, status, {}, json.dumps(body).encode()))
+        if status == 200 and command.call.path == "/order":
+            # What the venue answers of an order its stream tells as well.
+            rows = body if isinstance(body, list) else [body]
+            self.say("order", "insert", *(row for row in rows if isinstance(row, dict)))
 
     def refuse(self, command: SendCall | SendOrder, status: int, message: str) -> None:
         self.answer(command, {"error": {"message": message, "name": "HTTPError"}}, status)
