@@ -161,6 +161,10 @@ class Rig:
         self.waiting.remove(command)
         data = json.dumps(body).encode()
         self.deliver(Answered(command.request_id, status, dict(self.headers), data))
+        if status == 200 and command.call.path == "/order":
+            # What the venue answers of an order its stream tells as well.
+            rows = body if isinstance(body, list) else [body]
+            self.say("order", "insert", *(row for row in rows if isinstance(row, dict)))
 
     def refuse(self, command: SendCall | SendOrder, status: int, message: str) -> None:
         self.answer(command, {"error": {"message": message, "name": "HTTPError"}}, status)

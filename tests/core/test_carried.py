@@ -13,6 +13,7 @@ from chappie.model.enums import OrdStatus, Side
 from chappie.model.records import (
     Adjusted,
     Carried,
+    Connected,
     Ended,
     Fill,
     FundingPaid,
@@ -140,6 +141,12 @@ def test_an_execution_that_may_be_told_again_is_still_known(kept: list[Kept], ne
             young = record.venue_ns >= whole_until_ns - 24 * HOUR_NS
             if young or position >= len(kept) - newest:
                 assert left.knows(record.exec_id)
+
+
+def test_the_connects_of_the_last_hour_are_not_carried() -> None:
+    minutes = (0, 100, 150, 159)
+    kept = tuple(Connected(WALL_NS + minute * 60 * SECOND_NS) for minute in minutes)
+    assert settled(kept, 0) == 1
 
 
 @given(histories(), st.integers(0, 30))

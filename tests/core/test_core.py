@@ -241,6 +241,8 @@ def test_filled_without_an_execution_blocks_orders_and_is_fetched_by_rest() -> N
     rig.wait(3, rig.quote)
     assert rig.core.desk.account.ledger.qty == 100
     assert [line.fields["stream"] for line in rig.said("stream_overdue")] == ["execution"]
+    assert rig.faults == ["stream_unsynced:execution"]
+    rig.image("execution")
     rig.wait(1, rig.quote)
     assert len(rig.orders_sent) == 2
 

@@ -135,6 +135,9 @@ def test_an_order_amended_up_while_the_stream_is_mute_is_cancelled_within_a_roun
     world.ask("POST", "/order", again | {"clOrdID": name}, user=ANOTHER_HAND)
     assert world.run(15, lambda: not world.working)
     world.run(15)
+    assert world.bot.faults == ["stream_unsynced:order"]
+    world.clear()
+    world.run(15)
     assert world.bot.faults == []
 
 

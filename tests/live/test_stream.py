@@ -263,6 +263,16 @@ def test_a_refused_upgrade_is_told_with_status_and_body(status: int) -> None:
     with_server(test, WSUpgradeResponse.create_error_response(status, body))
 
 
+def test_a_refused_upgrade_is_told_with_the_time_that_the_venue_asks_for() -> None:
+    refusal = WSUpgradeResponse.create_error_response(429, b"no", {"Retry-After": "90"})
+
+    async def test(rig: Rig) -> None:
+        rig.streams.open(4, SECOND_NS)
+        assert await rig.event() == StreamRefused(4, 429, "no", "90")
+
+    with_server(test, refusal)
+
+
 def test_a_redirected_upgrade_is_refused_and_not_followed() -> None:
     async def test(rig: Rig) -> None:
         rig.streams.open(4, SECOND_NS)

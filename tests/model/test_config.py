@@ -29,6 +29,7 @@ CONTRACT: dict[str, object] = {
     "feed.fault_after_s": 20.0,
     "feed.sync_fault_after_s": 150.0,
     "feed.max_lag_s": 2.0,
+    "feed.max_connects_per_hour": 40,
     "clock.max_skew_s": 1.0,
     "rate_limit.lock_below": 10,
     "rate_limit.unlock_above": 20,

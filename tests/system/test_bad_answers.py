@@ -21,7 +21,9 @@ CALM = (
     "feed.soft_stop_after_s=4",
     "feed.fault_after_s=9",
 )
-# With these silent only the answers to requests tell what became of an order.
+# With these silent only the answers to requests tell what became of an order. That the streams lack
+# it would be a fault of theirs, which is not looked at here.
+UNHURRIED = ("reconcile.grace_s=40",)
 SILENT = (("mute_table", {"table": "order"}), ("mute_table", {"table": "execution"}))
 
 
@@ -42,13 +44,13 @@ def on_order(fault: str, **values: object) -> tuple[tuple[str, dict[str, Any]], 
 
 
 TAKEN: dict[str, Scene] = {
-    "timeout": Scene(went_through, (*SILENT, *on_order("accept_then_timeout"))),
-    "hang up": Scene(went_through, (*SILENT, *on_order("hang_up", executes=True))),
-    "500": Scene(went_through, (*SILENT, *on_order("error_500", executes=True))),
-    "502": Scene(went_through, (*SILENT, *on_order("error_502", executes=True))),
-    "half an answer": Scene(went_through, (*SILENT, *on_order("truncated_json"))),
+    "timeout": Scene(went_through, (*SILENT, *on_order("accept_then_timeout")), UNHURRIED),
+    "hang up": Scene(went_through, (*SILENT, *on_order("hang_up", executes=True)), UNHURRIED),
+    "500": Scene(went_through, (*SILENT, *on_order("error_500", executes=True)), UNHURRIED),
+    "502": Scene(went_through, (*SILENT, *on_order("error_502", executes=True)), UNHURRIED),
+    "half an answer": Scene(went_through, (*SILENT, *on_order("truncated_json")), UNHURRIED),
     # The wait for an answer (1.2 s) may end before the order can no longer arrive (2 s).
-    "given up, then taken": Scene(went_through, (*SILENT, *on_order("queue", ms=1800))),
+    "given up, then taken": Scene(went_through, (*SILENT, *on_order("queue", ms=1800)), UNHURRIED),
 }
 TOLD = {"timeout, told by the stream": Scene(went_through, on_order("accept_then_timeout"))}
 LOST: dict[str, Scene] = {

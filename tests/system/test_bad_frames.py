@@ -80,9 +80,9 @@ SCENES: dict[str, Scene] = {
         well_and_decides, one("drop", table="orderBookL2", count=80), (), RECOVERS_WITHIN_S),
     "everything private twice": Scene(
         some_trades, tuple(("duplicate", {"table": table}) for table in PRIVATE), TRADING),
-    "no order message": Scene(some_trades, one("drop", table="order"), TRADING),
+    "no order message": Scene(unsynced("order"), one("drop", table="order"), TRADING),
     "no execution message": Scene(
-        lambda p: some_trades(p) and len(p.bot.fills()) == len(p.seat.trades()),
+        lambda p: unsynced("execution")(p) and len(p.bot.fills()) == len(p.seat.trades()),
         one("drop", table="execution"), TRADING),
     "cut": Scene(well_and_decides, one("cut")),
     "closed": Scene(well_and_decides, one("close", status=1012)),

@@ -40,7 +40,14 @@ def is_flat(played: Played) -> bool:
 
 LATE: dict[str, Scene] = {
     "told by the streams": Scene(surfaced, held_long(), within_s=30.0, when=is_flat),
-    "told by REST alone": Scene(surfaced, (*SILENT, *held_long()), within_s=30.0, when=is_flat),
+    # That the streams lack it would be a fault of theirs, which is not looked at here.
+    "told by REST alone": Scene(
+        surfaced,
+        (*SILENT, *held_long()),
+        ("reconcile.grace_s=40",),
+        within_s=30.0,
+        when=is_flat,
+    ),
 }
 
 

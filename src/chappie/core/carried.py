@@ -1,12 +1,13 @@
 """The settled beginning of the kept log as one record: what a start needs of it, and no more.
 
 Settled is what nothing can name again. So it holds no order that is in doubt or lacks fills, no
-order in part, and no execution so young that the venue may tell of it once more: those keep their
-own records, by which they are booked once.
+order in part, no execution so young that the venue may tell of it once more, and no connect of the
+last hour, which still counts: those keep their own records.
 """
 
+from chappie.core.connection import BUDGET_NS
 from chappie.core.recovery import recover
-from chappie.model.records import Carried, Ended, Fill, FundingPaid, Intent, Kept
+from chappie.model.records import Carried, Connected, Ended, Fill, FundingPaid, Intent, Kept
 from chappie.model.units import SECOND_NS, At
 
 # Fills are read again from a little before the last one on, and an image may show some hundred
@@ -21,12 +22,20 @@ def settled(kept: tuple[Kept, ...], newest: int = _NEWEST) -> int:
     """How many records, from the first on, are settled; the ``newest`` never are."""
     count = max(0, len(kept) - newest)
     recovered = recover(kept, _BEGINNING, _no_fence)
-    if recovered.whole_until_ns is not None:
-        young_ns = recovered.whole_until_ns - _YOUNG_NS
-        for position, record in enumerate(kept[:count]):
-            if isinstance(record, Fill | FundingPaid) and record.venue_ns >= young_ns:
-                count = position
-                break
+    whole_ns = recovered.whole_until_ns
+    connects = [record.wall_ns for record in kept if isinstance(record, Connected)]
+    counts_ns = max(connects, default=0) - BUDGET_NS
+    for position, record in enumerate(kept[:count]):
+        match record:
+            case Fill() | FundingPaid():
+                is_young = whole_ns is not None and record.venue_ns >= whole_ns - _YOUNG_NS
+            case Connected():
+                is_young = record.wall_ns > counts_ns
+            case _:
+                continue
+        if is_young:
+            count = position
+            break
     spans = _spans(kept)
     for order in recovered.orders:
         count = min(count, spans[order.asked.cl_ord_id][0])

@@ -97,9 +97,7 @@ class Core:
         self.reconciler = Reconciler(config.reconcile, *shared, self.desk)
         self.streams = Streams(
             config,
-            dialect,
-            self.outbox,
-            self.faults,
+            *shared,
             self.market,
             self.reconciler,
             self.skew,
@@ -223,9 +221,8 @@ class Core:
             case StreamOpened():
                 self.streams.opened(at, event.conn)
             case StreamRefused():
-                refusal = self.streams.refused(at, event.conn, event.status, event.detail)
-                # Too many connections say nothing of requests.
-                if refusal is not None and not isinstance(refusal, NotAccepted):
+                refusal = self.streams.refused(at, event)
+                if refusal is not None:
                     self._hear_venue(at, refusal, self.streams.connection.began_ns)
             case StreamClosed():
                 self.streams.closed(at, event.conn, event.code, event.detail)
@@ -249,7 +246,7 @@ class Core:
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
         self.budget.begin(at, self.desk.restore(at, event.kept))
-        self.streams.begin(at)
+        self.streams.begin(at, event.kept)
         self.reconciler.begin(at)
         self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
         words = "the venue has not told its budget yet"
@@ -278,6 +275,8 @@ class Core:
             self.skew.measured(stated_ns, at, sent_ns, whole_seconds=True)
         if isinstance(outcome, NotAccepted) and outcome.status == _LIMITED:
             self.budget.limited(at, outcome.retry_after_s, budget)
+        if not isinstance(outcome, Unknown):
+            self.streams.probe.rest_answered()
         self._hear_venue(at, outcome, sent_ns)
         self._settle(at, purpose, outcome)
 
@@ -329,7 +328,7 @@ class Core:
             case KeyRead():
                 self._judge_key(at, outcome)
             case MarginRead():
-                self.desk.account.margin = outcome.margin
+                self.desk.margin_read(at, outcome.margin)
             case OrdersRead() if purpose.cl_ord_id is not None:
                 self.desk.order_found(at, purpose, outcome)
             case OrdersRead() | FillsRead() | PositionRead():
@@ -356,6 +355,8 @@ class Core:
         lacks = self.reconciler.take_overdue()
         if lacks is not None:
             self.streams.overdue(at, Stream.POSITION, lacks)
+        for stream, words in self.desk.overdue.judge(self.streams.feed, at.now_ns):
+            self.streams.overdue(at, stream, words)
         self.desk.judge(at)
         record = self.budget.take_record(at)
         if record is not None:

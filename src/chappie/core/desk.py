@@ -24,6 +24,7 @@ from chappie.core.orders import (
     vanished,
 )
 from chappie.core.outbox import Outbox
+from chappie.core.overdue import Overdue
 from chappie.core.pacing import Pace
 from chappie.core.recovery import recover
 from chappie.core.requests import ForCancel, ForRead, Requests
@@ -91,6 +92,7 @@ class Desk:
     ) -> None:
         self.account = Account()
         self.arming = Arming(config, dialect, outbox, requests, budget, skew, self.account)
+        self.overdue = Overdue(config.reconcile.grace_s)
         self.margin_due = True
         self._leftovers: list[str] = []
         # Between the end of an order and the next one.
@@ -130,14 +132,17 @@ class Desk:
         match report:
             case OrderSaid():
                 self.order_said(at, report)
+                self.overdue.order_told(report, at.now_ns)
             case Filled():
                 self.fill(at, report.fill, "stream")
+                self.overdue.execution_told(report.fill.exec_id)
             case Funded():
                 self.funding(report.paid)
             case PositionSaid():
                 self.account.said = report
             case MarginSaid():
                 self.account.margin = report
+                self.overdue.margin_told(report)
             case _:
                 assert_never(report)
 
@@ -153,6 +158,7 @@ class Desk:
             order = account.hear(before, row, at.now_ns)
             if order.said != before.said:
                 self._tell(order)
+                self.overdue.order_shown(order, at.now_ns)
                 self._changed(at, before, order)
         elif row.cl_ord_id is not None and account.naming.is_ours(row.cl_ord_id):
             if account.naming.is_of_another_instance(row.cl_ord_id):
@@ -258,6 +264,7 @@ class Desk:
         order = account.blotter.get(fill.cl_ord_id)
         if order is not None:
             self._changed(at, before, order)
+        self.overdue.execution_shown(fill, order, at.now_ns)
         self.margin_due = True
         self._outbox.put(Keep(fill))
         self._outbox.log(
@@ -272,6 +279,12 @@ class Desk:
             source=source,
         )
         return True
+
+    def margin_read(self, at: At, said: MarginSaid) -> None:
+        """A read of the wallet: one that contradicts the stream is made once more."""
+        self.account.margin = said
+        if self.overdue.margin_read(said, at.now_ns):
+            self.margin_due = True
 
     def funding(self, paid: FundingPaid) -> None:
         if self.account.ledger.pay(paid):

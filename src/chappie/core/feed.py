@@ -22,6 +22,7 @@ class StreamHealth(msgspec.Struct):
 
     unsynced_since_ns: int | None
     last_ns: int | None = None
+    imaged_ns: int | None = None
 
 
 class Feed:
@@ -29,6 +30,7 @@ class Feed:
 
     def __init__(self, config: FeedConfig, grace_s: float) -> None:
         self._soft_ns = seconds_ns(config.soft_stop_after_s)
+        self._probe_ns = self._soft_ns // 2
         self._sync_ns = seconds_ns(config.sync_fault_after_s)
         self._grace_ns = seconds_ns(grace_s)
         self._health = {stream: StreamHealth(None) for stream in Stream}
@@ -65,7 +67,7 @@ class Feed:
         if health.unsynced_since_ns is not None:
             health.unsynced_since_ns = None
             self._unsynced -= 1
-        health.last_ns = now_ns
+        health.last_ns = health.imaged_ns = now_ns
         if stream in MARKET:
             if not self._saw_market:
                 self._saw_market = True
@@ -99,6 +101,11 @@ class Feed:
     def synced(self, stream: Stream) -> bool:
         return self._health[stream].unsynced_since_ns is None
 
+    def imaged_ns(self, stream: Stream) -> int | None:
+        """When its image was applied; None while it is not synced."""
+        health = self._health[stream]
+        return health.imaged_ns if health.unsynced_since_ns is None else None
+
     @property
     def all_synced(self) -> bool:
         return self._unsynced == 0
@@ -114,8 +121,16 @@ class Feed:
 
     def market_is_stale(self, now_ns: int) -> bool:
         """Synced and then silent for as long as the soft stop allows."""
-        base = max(self._market_ns, self._soft_base_ns)
-        return self.market_synced and now_ns - base >= self._soft_ns
+        return self.market_synced and now_ns - self.soft_since_ns >= self._soft_ns
+
+    @property
+    def soft_since_ns(self) -> int:
+        """From when on a silence counts for the soft stop."""
+        return max(self._market_ns, self._soft_base_ns)
+
+    def market_is_quiet(self, now_ns: int) -> bool:
+        """Silent for half of that: time to ask who is there."""
+        return self.market_synced and now_ns - self.soft_since_ns >= self._probe_ns
 
     def market_never_came(self) -> bool:
         return not self._saw_market

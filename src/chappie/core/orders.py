@@ -124,6 +124,11 @@ _STATUS_ORDER = {
 }
 
 
+def rank(status: OrdStatus) -> int:
+    """How far an order of this status has come; none goes back."""
+    return _STATUS_ORDER[status]
+
+
 def told(order: Order, row: OrderSaid, now_ns: int) -> Order:
     """The venue spoke of the order, on any channel, in any order.
 

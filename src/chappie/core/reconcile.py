@@ -183,12 +183,8 @@ class Reconciler:
                 case Filled():
                     booked = self._desk.fill(at, said.fill, "rest")
                     if booked and self._is_late(at):
-                        # An execution is news, not a state: what it said is here, and the next
-                        # one may come. So the stream is named, and not asked for anew.
                         words = f"{said.fill.exec_id} came by REST alone"
-                        self._outbox.log(
-                            "warning", "stream_overdue", stream="execution", detail=words
-                        )
+                        self._desk.overdue.execution_is_late(words)
                 case Funded():
                     self._desk.funding(said.paid)
                 case _:

@@ -15,6 +15,7 @@ from chappie.model.enums import OrdStatus
 from chappie.model.records import (
     Adjusted,
     Carried,
+    Connected,
     Ended,
     Fill,
     FundingPaid,
@@ -82,7 +83,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
                 ends[record.cl_ord_id] = record
             case Waits():
                 waits = record
-            case Stopped():
+            case Stopped() | Connected():
                 pass
             case _:
                 assert_never(record)

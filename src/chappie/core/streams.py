@@ -3,9 +3,10 @@
 Frames of the market end here; what a frame says of our account is handed back to the core.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
+from chappie.core.budget import Budget
 from chappie.core.connection import CONNECT_WITHIN_NS, Connection
 from chappie.core.faults import ActiveFaults
 from chappie.core.feed import MARKET, Feed
@@ -13,12 +14,16 @@ from chappie.core.lag import Lag
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
+from chappie.core.probe import Probe
 from chappie.core.reconcile import Reconciler
+from chappie.core.requests import Requests
 from chappie.core.skew import Skew
-from chappie.model.commands import CloseStream, OpenStream, SendFrame
+from chappie.model.commands import CloseStream, Keep, OpenStream, SendFrame
 from chappie.model.config import Config
-from chappie.model.enums import InstrumentState, Stream
+from chappie.model.enums import InstrumentState, Lane, Stream
+from chappie.model.events import StreamRefused
 from chappie.model.faults import Fault
+from chappie.model.records import Kept
 from chappie.model.reports import (
     Advanced,
     EarlyDropped,
@@ -28,11 +33,13 @@ from chappie.model.reports import (
     Inconsistent,
     InstrumentSeen,
     MarginSaid,
+    NotAccepted,
     OrderSaid,
     Outcome,
     Ponged,
     PositionSaid,
     QuoteSeen,
+    Read,
     Refused,
     Report,
     Subscribed,
@@ -64,16 +71,21 @@ class Streams:
         dialect: Dialect,
         outbox: Outbox,
         faults: ActiveFaults,
+        requests: Requests,
+        budget: Budget,
         market: Market,
         reconciler: Reconciler,
         skew: Skew,
     ) -> None:
         self.feed = Feed(config.feed, config.reconcile.grace_s)
         self.lag = Lag(config.feed.max_lag_s, config.clock.max_skew_s)
-        self.connection = Connection()
+        self.probe = Probe()
+        self.connection = Connection(config.feed.max_connects_per_hour)
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
+        self._requests = requests
+        self._budget = budget
         self._market = market
         self._reconciler = reconciler
         self._skew = skew
@@ -81,6 +93,7 @@ class Streams:
         self._began_ns = 0
         self._asking = {stream: Pace(_RESUBSCRIBE_NS) for stream in Stream}
         self._quote_asked_ns = 0
+        self._budget_told = False
         self._wire_refused_ns: int | None = None
         self._pinged_ns = 0
         # Whether this connection was ever synced as a whole.
@@ -88,8 +101,9 @@ class Streams:
         self._early_told: dict[Stream, bool] = {}
         self._imaged: dict[Stream, bool] = {}
 
-    def begin(self, at: At) -> None:
+    def begin(self, at: At, kept: Iterable[Kept]) -> None:
         """Every knowledge fault about the streams holds until it is disproved."""
+        self.connection.restore(at, kept)
         self._began_ns = at.now_ns
         self.feed.begin(at.now_ns)
         for stream in Stream:
@@ -157,7 +171,9 @@ class Streams:
                 self._outbox.log(
                     "warning", "venue_complained", status=report.status, text=report.detail
                 )
-            case Subscribed() | Ponged() | Advanced() | QuoteSeen() | TradeSeen():
+            case Ponged():
+                self.probe.ponged()
+            case Subscribed() | Advanced() | QuoteSeen() | TradeSeen():
                 pass
             case _:
                 assert_never(report)
@@ -183,19 +199,27 @@ class Streams:
 
     def opened(self, at: At, conn: int) -> None:
         if conn == self.connection.conn:
+            self._outbox.put(Keep(self.connection.reached(at)))
             self.connection.opened(at.now_ns)
             self._outbox.log("info", "stream_opened", conn=conn)
 
-    def refused(self, at: At, conn: int, status: int, detail: str) -> Outcome | None:
+    def refused(self, at: At, event: StreamRefused) -> Outcome | None:
         """The upgrade was refused; what that proves about our key and clock."""
-        if conn != self.connection.conn:
+        if event.conn != self.connection.conn:
             return None
+        status, detail = event.status, event.detail
         self.connection.lost(at.now_ns)
+        if status:
+            self._outbox.put(Keep(self.connection.reached(at)))
         self._outbox.log("warning", "stream_refused", status=status, detail=detail)
-        refusal = self._dialect.upgrade_refused(status, detail)
+        refusal = self._dialect.upgrade_refused(status, detail, event.retry_after)
         # The venue's own sentence, without its envelope, is what a person reads.
         words = f"{status or 'no answer:'} {getattr(refusal, 'detail', detail)}"
         self._faults.raise_(Fault.STREAM_DOWN, at, f"upgrade refused: {words}")
+        if isinstance(refusal, NotAccepted):
+            # Too many connects: that says nothing of the budget of requests.
+            self.connection.hold(at.now_ns, refusal.retry_after_s or 0.0)
+            return None
         return refusal
 
     def closed(self, at: At, conn: int, code: int, detail: str) -> None:
@@ -368,6 +392,17 @@ class Streams:
             self._pinged_ns = at.now_ns
             self._outbox.put(SendFrame(conn, self._session.ping()))
 
+    def _probe(self, at: At, conn: int) -> None:
+        """Who answers in a silence? It costs a request, so none where none is to spare."""
+        since_ns = self.feed.soft_since_ns
+        if self._session is None or not self.probe.is_due(since_ns):
+            return
+        spare = self._budget.is_open(Lane.OPEN, at.now_ns)
+        self.probe.asked(since_ns, rest=spare)
+        self._outbox.put(SendFrame(conn, self._session.ping()))
+        if spare:
+            self._requests.read(at, Read.INSTRUMENT, self._dialect.read_instrument())
+
     def _market_moves_again(self) -> bool:
         """Only an increment ends a silence; at the start the first image does."""
         since_ns = self._faults.since_ns(Fault.MARKET_STALE)
@@ -376,7 +411,8 @@ class Streams:
     def _soft_stop(self, at: At) -> None:
         """Silence on an open socket: leave it, decide nothing, cancel over REST (control F2)."""
         silent_ns = self.feed.silent_since_ns
-        words = f"no market data for {(at.now_ns - silent_ns) / SECOND_NS:.2f} s"
+        cause = self.probe.words(self.feed.soft_since_ns)
+        words = f"no market data for {(at.now_ns - silent_ns) / SECOND_NS:.2f} s; {cause}"
         self._faults.raise_(Fault.MARKET_STALE, at, words, since_ns=silent_ns)
         self.feed.soft_stopped(at.now_ns)
         self._outbox.log("warning", "soft_stop", detail=words)
@@ -385,6 +421,16 @@ class Streams:
             self._faults.raise_(Fault.FEED_FLAPS, at, f"again and again {words}")
 
     # --- repair
+
+    def _wait_for_budget(self, at: At) -> None:
+        """Nothing is opened: say so where it is for the sake of the hour's budget."""
+        wait_ns = self.connection.budget_wait_ns(at.now_ns)
+        if wait_ns and not self.connection.is_opening:
+            words = f"connection budget used: next in {wait_ns / SECOND_NS:.0f} s"
+            self._faults.raise_(Fault.STREAM_DOWN, at, words)
+            if not self._budget_told:
+                self._outbox.log("warning", "connection_budget_used", detail=words)
+        self._budget_told = wait_ns > 0
 
     def repair(self, at: At) -> None:
         """Connect, and ask again for what is still missing."""
@@ -397,8 +443,12 @@ class Streams:
             self._session = self._dialect.session(instrument)
             self._market.book = self._session.book
             self._outbox.put(OpenStream(self.connection.opening(at.now_ns), CONNECT_WITHIN_NS))
+        elif not self.connection.is_up:
+            self._wait_for_budget(at)
         elif self.connection.welcomed:
             self._keep_alive(at, self.connection.conn)
+            if self.feed.market_is_quiet(at.now_ns):
+                self._probe(at, self.connection.conn)
             for stream in () if self.feed.all_synced else Stream:
                 if not self.feed.synced(stream):
                     self._resubscribe(at, stream)

@@ -101,7 +101,7 @@ class Streams:
     async def _connect(self, conn: int, within_s: float) -> None:
         connection = _Connection(self, conn)
         expires_s = self._clock().wall_ns // SECOND_NS + int(within_s) + _LOGIN_SLACK_S
-        status = 0
+        status, retry_after = 0, None
         try:
             async with asyncio.timeout(within_s):
                 await ws_connect(
@@ -123,6 +123,7 @@ class Streams:
         except WSHandshakeError as error:
             if error.response is not None:
                 status = int(error.response.status)
+                retry_after = error.response.headers.get("retry-after")
             body = (error.raw_body or b"").decode(errors="backslashreplace").strip()
             detail = body or str(error)
         except (OSError, WSError, EOFError) as error:
@@ -133,7 +134,10 @@ class Streams:
                 # The upgrade may still succeed behind our back: then it is dropped.
                 connection.drop()
         if not connection.was_opened:
-            self._deliver(StreamRefused(conn, status, self._redactor.text(detail[:_DETAIL_MAX])))
+            detail = self._redactor.text(detail[:_DETAIL_MAX])
+            if retry_after is not None:
+                retry_after = self._redactor.text(retry_after[:_DETAIL_MAX])
+            self._deliver(StreamRefused(conn, status, detail, retry_after))
 
     def _report_crash(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -67,6 +67,9 @@ class FeedConfig(_Section, frozen=True, forbid_unknown_fields=True):
     sync_fault_after_s: float = 150.0
     # A quote older than this when it is handled; never below twice clock.max_skew_s.
     max_lag_s: float = 2.0
+    # Counted through restarts. The least that the venue was seen to grant is 40 (39 were left after
+    # the first, in 2021); before that it was 20, later hundreds (protocol section 6).
+    max_connects_per_hour: int = 40
 
 
 class ClockConfig(_Section, frozen=True, forbid_unknown_fields=True):
@@ -164,6 +167,7 @@ _POSITIVE_INTEGERS = (
     ("bot", "order_qty"),
     ("bot", "max_position"),
     ("policy", "cycle.qty"),
+    ("feed", "max_connects_per_hour"),
     ("rate_limit", "lock_below"),
     ("supervisor", "max_restarts"),
     ("state", "max_bytes"),

@@ -32,11 +32,15 @@ class StreamOpened(_Event, frozen=True, gc=False):
 
 
 class StreamRefused(_Event, frozen=True, gc=False):
-    """No websocket came about: refused by the venue (``status`` > 0) or unreachable (0)."""
+    """No websocket came about: refused by the venue (``status`` > 0) or unreachable (0).
+
+    ``retry_after`` is that header as it came.
+    """
 
     conn: int
     status: int
     detail: str
+    retry_after: str | None = None
 
 
 class FrameReceived(_Event, frozen=True, gc=False):

@@ -128,6 +128,14 @@ class Carried(_Kept, frozen=True, gc=False):
     waits: Waits | None = None
 
 
+class Connected(_Kept, frozen=True, gc=False):
+    """A websocket upgrade reached the venue, whatever it answered: it counts these by the hour
+    (control F8), and knows nothing of our restarts.
+    """
+
+    wall_ns: int
+
+
 class Stopped(_Kept, frozen=True, gc=False):
     wall_ns: int
     reason: str
@@ -135,5 +143,5 @@ class Stopped(_Kept, frozen=True, gc=False):
 
 
 Kept: TypeAlias = (
-    Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Stopped | Waits
+    Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Connected | Stopped | Waits
 )

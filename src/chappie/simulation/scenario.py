@@ -46,7 +46,11 @@ def scenario(seed: int) -> Scenario:
             "max_position": chance.choice((qty, qty, 2 * qty, max(order_qty, qty - 100))),
         },
         "orders": {"style": chance.choice(_STYLES)},
-        "feed": {"check_every_s": chance.choice((0.25, 0.25, 0.5))},
+        # A night breaks more connections in an hour than a year does.
+        "feed": {
+            "check_every_s": chance.choice((0.25, 0.25, 0.5)),
+            "max_connects_per_hour": 100_000,
+        },
         "reconcile": {"every_s": chance.choice((5.0, 10.0, 10.0))},
         "dead_man": {"timeout_s": chance.choice((30.0, 60.0)), "refresh_every_s": 10.0},
         "supervisor": {"backoff_max_s": 10.0},

@@ -280,17 +280,19 @@ class Sockets:
                     self._open[own] = True
                     self._process.deliver(StreamOpened(own))
             case RefuseUpgrade():
-                self._refused(effect.conn % EPOCH_SPAN, effect.status, effect.body.decode())
+                own, headers = effect.conn % EPOCH_SPAN, _lowered(dict(effect.headers))
+                detail = effect.body.decode()
+                self._refused(own, effect.status, detail, headers.get("retry-after"))
             case Close():
                 own = effect.conn % EPOCH_SPAN
                 if self._open.pop(own, None) is not None:
                     self._lines.pop(own, None)
                     self._process.deliver(StreamClosed(own, effect.code, effect.reason))
 
-    def _refused(self, conn: int, status: int, detail: str) -> None:
+    def _refused(self, conn: int, status: int, detail: str, retry_after: str | None = None) -> None:
         if self._open.pop(conn, None) is not None and not self._broken:
             self._lines.pop(conn, None)
-            self._process.deliver(StreamRefused(conn, status, detail))
+            self._process.deliver(StreamRefused(conn, status, detail, retry_after))
 
     def _outside(self, number: int) -> int:
         return self._process.epoch * EPOCH_SPAN + number

@@ -395,8 +395,8 @@ class Venue:
             self._refuse_with(entry, conn, 404, NOT_FOUND)
             return
         if not self.throttle.connect(now_ns, peer):
-            wait_s = 3600 // max(1, self.options.limits.ws_connects_per_hour)
-            self._refuse_with(entry, conn, 429, rate_limited_text(max(1, wait_s)))
+            wait_s = max(1, 3600 // max(1, self.options.limits.ws_connects_per_hour))
+            self._refuse_with(entry, conn, 429, rate_limited_text(wait_s), wait_s)
             return
         values = dict(parse_qsl(query, keep_blank_values=True))
         claim = auth.claim_in(headers) or auth.claim_in(values)
@@ -419,8 +419,12 @@ class Venue:
         if topics:
             self.streams.subscribe(session, topics, {"op": "subscribe", "args": topics})
 
-    def _refuse_with(self, entry: Entry, conn: int, status: int, message: str) -> None:
+    def _refuse_with(
+        self, entry: Entry, conn: int, status: int, message: str, retry_after_s: int | None = None
+    ) -> None:
         headers: Headers = (("Content-Type", "application/json; charset=utf-8"),)
+        if retry_after_s is not None:
+            headers = (*headers, ("Retry-After", str(retry_after_s)))
         self._refuse_upgrade(entry, conn, status, headers, to_json(error_body(message)))
 
     def _refuse_upgrade(

@@ -90,8 +90,11 @@ class Dialect(Protocol):
         """
         ...
 
-    def upgrade_refused(self, status: int, detail: str) -> Outcome:
-        """What a refused websocket upgrade proves; ``status`` 0: nobody answered."""
+    def upgrade_refused(self, status: int, detail: str, retry_after: str | None = None) -> Outcome:
+        """What a refused websocket upgrade proves; ``status`` 0: nobody answered.
+
+        ``retry_after`` is that header as it came.
+        """
         ...
 
 

@@ -193,6 +193,7 @@ def test_a_refused_upgrade_says_the_same_as_a_refused_request() -> None:
     assert dialect().upgrade_refused(401, "") == KeyRefused(401, "")
     assert isinstance(dialect().upgrade_refused(403, "<html>"), KeyRefused)
     assert isinstance(dialect().upgrade_refused(429, ""), NotAccepted)
+    assert dialect().upgrade_refused(429, "", "90") == NotAccepted(429, 90.0, "")
     assert isinstance(dialect().upgrade_refused(503, "maintenance"), Unknown)
 
 

@@ -180,9 +180,10 @@ class BitmexDialect:
         """The Date header, UNIX nanoseconds: the venue's clock, cut to whole seconds."""
         return http_date_ns(answer.headers.get("date", ""))
 
-    def upgrade_refused(self, status: int, detail: str) -> Outcome:
+    def upgrade_refused(self, status: int, detail: str, retry_after: str | None = None) -> Outcome:
         """What a refused websocket login proves; 0 is no answer at all."""
-        return refusal(status, {}, detail.encode()) if status else Unknown(0, detail)
+        headers = {} if retry_after is None else {"retry-after": retry_after}
+        return refusal(status, headers, detail.encode()) if status else Unknown(0, detail)
 
     def _success(self, read: Read | None, body: bytes, instrument: Instrument | None) -> Outcome:
         if read is Read.INSTRUMENT:
