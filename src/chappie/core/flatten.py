@@ -42,8 +42,6 @@ class Flatten:
     ) -> None:
         self.wanted = False
         self.words = ""
-        # Whether it ended before its outcome was verified.
-        self.is_cut_off = False
         self._faults = faults
         self._requests = requests
         self._budget = budget
@@ -85,7 +83,6 @@ class Flatten:
     def give_up(self, why: str) -> None:
         """The stop ends now."""
         if self.wanted and not self.words:
-            self.is_cut_off = True
             self._fail(why)
 
     def _close(self, at: At) -> None:

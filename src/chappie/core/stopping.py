@@ -97,7 +97,7 @@ class Stopping:
         if self._flatten.words:
             detail += f"; {self._flatten.words}"
         live = self._desk.account.blotter.live()
-        known = not live and not self._flatten.is_cut_off and self._account_is_known(due)
+        known = not live and self._account_is_known(due)
         self.is_over = True
         self._outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, detail)))
         self._outbox.put(Stop(due.reason.word, detail, known))
