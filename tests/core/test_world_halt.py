@@ -253,6 +253,17 @@ def test_with_allow_trade_off_a_flatten_is_refused_in_words_and_the_halt_holds()
     assert held(world) == 100
 
 
+def test_on_a_full_disk_a_halt_is_obeyed_and_a_flatten_refused_in_words() -> None:
+    world = holding(300)
+    before = len(sent_orders(world))
+    world.disk.full = True
+    world.bot.deliver(FLATTEN)
+    stop = world.run_to_stop(5)
+    words = "enough; not flattened: no intent can be written any more; position 300 stays open"
+    assert (stop.reason, stop.detail, stop.known) == ("halted", words, True)
+    assert len(sent_orders(world)) == before
+
+
 def test_a_closing_order_whose_answer_is_lost_is_asked_for_and_not_repeated() -> None:
     world = holding(300)
     before = len(orders(world))

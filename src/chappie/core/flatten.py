@@ -42,6 +42,8 @@ class Flatten:
     ) -> None:
         self.wanted = False
         self.words = ""
+        # Why none may be sent, whoever wants it; empty while one may.
+        self.refused = ""
         self._faults = faults
         self._requests = requests
         self._budget = budget
@@ -70,7 +72,9 @@ class Flatten:
         """
         if not self.wanted or self.words:
             return True
-        if not verified:
+        if self.refused:
+            self._fail(self.refused)
+        elif not verified:
             self._fail(self._dispute())
         elif not self._account.ledger.qty:
             self.words = "flattened, position 0" if self._sent else "it was flat, position 0"

@@ -58,6 +58,8 @@ class Stopping:
 
     def begin(self, at: At, due: StopDue) -> None:
         """From here on nothing new; the first reason stays."""
+        if due.reason is StopReason.JOURNAL_FAILED:
+            self._flatten.refused = "no intent can be written any more"  # control O2
         if self.due is not None:
             return
         self.due = due
