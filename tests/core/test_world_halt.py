@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chappie.model.commands import SayHalted, SendOrder
+from chappie.model.commands import DropOrders, SayHalted, SendCall, SendOrder
 from chappie.model.config import Config
 from chappie.model.events import HaltAsked, StopAsked
 from chappie.model.units import SECOND_NS
@@ -84,6 +84,36 @@ def test_a_halt_cancels_reads_and_ends_with_its_own_words() -> None:
     assert len(world.sent("GET", "/order")) > reads, "a read after the halt shows it"
 
 
+def test_a_halt_reads_although_nothing_worked() -> None:
+    world = holding(300)
+    reads = len(world.sent("GET", "/order"))
+    world.bot.deliver(HALT)
+    assert world.run_to_stop(3).known is True
+    assert len(world.sent("GET", "/order")) > reads
+
+
+def test_a_halt_does_not_wait_for_the_pause_after_rounds_that_disagreed() -> None:
+    world = holding(300)
+    world.order_by(ANOTHER_HAND, "Buy", 200)
+    world.run(20)
+    world.order_by(ANOTHER_HAND, "Sell", 200)
+    world.run(0.1)
+    world.bot.deliver(HALT)
+    assert world.run_to_stop(3.5).known is True
+
+
+@pytest.mark.parametrize("asked", [HALT, FLATTEN, StopAsked("operator", "SIGTERM")])
+def test_when_a_stop_begins_what_has_not_left_is_withdrawn_before_anything_is_sent(
+    asked: HaltAsked | StopAsked,
+) -> None:
+    world = resting()
+    before = len(world.bot.done)
+    world.bot.deliver(asked)
+    sent = [c for _, c in world.bot.done[before:] if isinstance(c, DropOrders | SendCall)]
+    assert isinstance(sent[0], DropOrders)
+    assert len(sent) > 1
+
+
 def test_a_halt_is_obeyed_only_when_an_order_on_its_way_can_no_longer_arrive() -> None:
     world = World(trading(), policy=Target(100), market=Calm())
     world.arm("delay_request", ms=1_500, route="/order", method="POST")
@@ -137,9 +167,10 @@ def test_a_start_into_a_halt_in_observe_only_cancels_too() -> None:
     assert (stop.reason, stop.known, world.working) == ("halted", True, [])
 
 
-def test_a_start_into_a_halt_resolves_what_a_dead_run_asked_for() -> None:
+@pytest.mark.parametrize("fate", ["accept_then_timeout", "lose_request"])
+def test_a_start_into_a_halt_resolves_what_a_dead_run_asked_for(fate: str) -> None:
     world = World(trading(orders=RESTING), policy=Target(100), market=Calm())
-    world.arm("accept_then_timeout", route="/order", method="POST")
+    world.arm(fate, route="/order", method="POST")
     assert world.run(20, lambda: bool(sent_orders(world)))
     world.bot.die()
     world.start(epoch=2, kept=world.bot.kept, halted="by hand")
@@ -171,6 +202,17 @@ def test_a_flatten_closes_the_position_with_one_order() -> None:
     # One order, though it is more than bot.order_qty.
     assert (order["side"], order["orderQty"]) == ("Sell", 300)
     assert held(world) == 0
+
+
+def test_a_closing_order_that_is_answered_late_is_neither_taken_back_nor_repeated() -> None:
+    world = holding(300)
+    before = len(orders(world))
+    world.arm("delay_request", ms=1_200, route="/order", method="POST", count=1)
+    world.bot.deliver(FLATTEN)
+    stop = world.run_to_stop(10)
+    assert (stop.detail, stop.known) == ("enough; flattened, position 0", True)
+    assert len(closing(world, before)) == 1
+    assert world.sent("DELETE", "/order") == []
 
 
 def test_a_flatten_waits_until_the_cancels_are_verified() -> None:
@@ -209,6 +251,17 @@ def test_with_allow_trade_off_a_flatten_is_refused_in_words_and_the_halt_holds()
     assert stop.detail == "enough; not flattened: bot.allow_trade is off; position 100 stays open"
     assert len(orders(world)) == before
     assert held(world) == 100
+
+
+def test_on_a_full_disk_a_halt_is_obeyed_and_a_flatten_refused_in_words() -> None:
+    world = holding(300)
+    before = len(sent_orders(world))
+    world.disk.full = True
+    world.bot.deliver(FLATTEN)
+    stop = world.run_to_stop(5)
+    words = "enough; not flattened: no intent can be written any more; position 300 stays open"
+    assert (stop.reason, stop.detail, stop.known) == ("halted", words, True)
+    assert len(sent_orders(world)) == before
 
 
 def test_a_closing_order_whose_answer_is_lost_is_asked_for_and_not_repeated() -> None:

@@ -42,8 +42,8 @@ class Flatten:
     ) -> None:
         self.wanted = False
         self.words = ""
-        # Whether it ended before its outcome was verified.
-        self.is_cut_off = False
+        # Why none may be sent, whoever wants it; empty while one may.
+        self.refused = ""
         self._faults = faults
         self._requests = requests
         self._budget = budget
@@ -72,7 +72,9 @@ class Flatten:
         """
         if not self.wanted or self.words:
             return True
-        if not verified:
+        if self.refused:
+            self._fail(self.refused)
+        elif not verified:
             self._fail(self._dispute())
         elif not self._account.ledger.qty:
             self.words = "flattened, position 0" if self._sent else "it was flat, position 0"
@@ -85,7 +87,6 @@ class Flatten:
     def give_up(self, why: str) -> None:
         """The stop ends now."""
         if self.wanted and not self.words:
-            self.is_cut_off = True
             self._fail(why)
 
     def _close(self, at: At) -> None:

@@ -58,6 +58,8 @@ class Stopping:
 
     def begin(self, at: At, due: StopDue) -> None:
         """From here on nothing new; the first reason stays."""
+        if due.reason is StopReason.JOURNAL_FAILED:
+            self._flatten.refused = "no intent can be written any more"  # control O2
         if self.due is not None:
             return
         self.due = due
@@ -97,7 +99,7 @@ class Stopping:
         if self._flatten.words:
             detail += f"; {self._flatten.words}"
         live = self._desk.account.blotter.live()
-        known = not live and not self._flatten.is_cut_off and self._account_is_known(due)
+        known = not live and self._account_is_known(due)
         self.is_over = True
         self._outbox.put(Keep(Stopped(at.wall_ns, due.reason.word, detail)))
         self._outbox.put(Stop(due.reason.word, detail, known))
