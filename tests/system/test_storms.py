@@ -21,7 +21,7 @@ from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, Venue, a_venue, ag
 
 pytestmark = pytest.mark.processes
 BLOWS_S = 10.0
-BAN_ERRORS = 40
+BAN_ERRORS = 60
 SETS = (
     *SHORT,
     *TRADING,
