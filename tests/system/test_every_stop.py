@@ -27,13 +27,16 @@ from chappie.model.units import Contracts, Minor
 from tests.cli.test_up_embedded import gone
 from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, Venue, a_venue, get_json
 
-pytestmark = pytest.mark.processes
+# The first test waits for all scenes.
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 AT_ONCE = 8
 PATIENCE_S = 40.0
 # What is not a scene's own cause has time, for many run at once.
 SETS = (
     *SHORT,
     *TRADING,
+    # So that an order mostly works when it strikes.
+    "orders.style=post_only",
     "feed.soft_stop_after_s=6",
     "feed.fault_after_s=15",
     "feed.sync_fault_after_s=40",
