@@ -64,6 +64,8 @@ class Cause:
     guardian: str = RESTARTED
     witnessed: bool = False
     """The trader could not write its own end."""
+    known: bool | None = None
+    """Whether the account can be verified at the venue; None where it depends."""
     alone: bool = True
     """Whether `chappie trade` alone ends with the same code."""
 
@@ -175,19 +177,22 @@ def kill_guardian(scene: Scene) -> None:
 
 CAUSES: dict[StopReason, Cause] = {
     StopReason.OPERATOR: Cause(
-        lambda s: s.send(signal.SIGTERM), says="SIGTERM", guardian=STAYS_DOWN),
+        lambda s: s.send(signal.SIGTERM), says="SIGTERM", guardian=STAYS_DOWN, known=True),
     StopReason.FEED_STALE: Cause(
         lambda s: s.seat.arm("mute_all"), says="no market data",
         sets=("feed.soft_stop_after_s=1.5", "feed.fault_after_s=3")),
     StopReason.FEED_UNSYNCED: Cause(
         prepare=lambda s: s.seat.arm("withhold_partial", table="margin"), decides=False,
         says="margin", sets=("feed.sync_fault_after_s=4",)),
-    StopReason.ORDER_UNRESOLVED: Cause(answer_lost, sets=("orders.resolve_within_s=2.1",)),
+    StopReason.ORDER_UNRESOLVED: Cause(answer_lost, sets=("orders.resolve_within_s=2.1",),
+        known=False),
     StopReason.POSITION_MISMATCH: Cause(
         trade_by_hand, says="ledger",
-        sets=("orders.style=market", "policy.cycle.period_s=60", "reconcile.fault_after_s=3")),
+        sets=("orders.style=market", "policy.cycle.period_s=60", "reconcile.fault_after_s=3"),
+        known=False),
     StopReason.VENUE_REFUSED: Cause(
-        lambda s: s.seat.arm("refuse_login"), says="This key is disabled", guardian=STAYS_DOWN),
+        lambda s: s.seat.arm("refuse_login"), says="This key is disabled", guardian=STAYS_DOWN,
+        known=False),
     StopReason.CLOCK_SKEW: Cause(
         lambda s: s.seat.venue.arm("skew_clock", ms=5_000), says="clock",
         sets=("feed.soft_stop_after_s=1.5", "feed.fault_after_s=3")),
@@ -196,17 +201,18 @@ CAUSES: dict[StopReason, Cause] = {
     StopReason.LOOP_STALLED: Cause(
         lambda s: s.send(signal.SIGSTOP), says="no beat for", witnessed=True, alone=False),
     StopReason.JOURNAL_FAILED: Cause(
-        fill_disk, prepare=small_disk, says="No space left on device", guardian=STAYS_DOWN),
+        fill_disk, prepare=small_disk, says="No space left on device", guardian=STAYS_DOWN,
+        known=True),
     StopReason.VENUE_DEGRADED: Cause(
         lambda s: s.seat.arm("error_500", route="/position", method="GET"),
-        sets=("reconcile.fault_after_s=3",)),
+        sets=("reconcile.fault_after_s=3",), known=False),
     StopReason.HALTED: Cause(
         prepare=halt_file, decides=False, says="HALT", guardian=STAYS_DOWN),
     StopReason.NOT_ALONE: Cause(
-        newer_instance, says="another instance of this bot", guardian=STAYS_DOWN),
+        newer_instance, says="another instance of this bot", guardian=STAYS_DOWN, known=False),
     StopReason.KILLED: Cause(
         lambda s: s.send(signal.SIGKILL), says="SIGKILL", witnessed=True, alone=False),
-    StopReason.GUARDIAN_LOST: Cause(kill_guardian, guardian=ENDS, alone=False),
+    StopReason.GUARDIAN_LOST: Cause(kill_guardian, guardian=ENDS, alone=False, known=True),
     StopReason.CONFIG: Cause(
         sets=("bot.policy=nowhere:Policy",), decides=False, guardian=ENDS),
     StopReason.INTERNAL_ERROR: Cause(
@@ -360,6 +366,7 @@ def is_the_stop(stop: dict[str, Any], reason: StopReason) -> None:
     assert isinstance(stop["known"], bool)
     assert isinstance(stop["orders"], list)
     assert stop["position"] is None or isinstance(stop["position"], int)
+    assert CAUSES[reason].known in (None, stop["known"])
     if stop["known"]:
         assert stop["orders"] == []
 
@@ -386,10 +393,7 @@ def test_the_last_line_of_its_log_is_the_stop(under_guardian: Scene) -> None:
 
 
 @having("under_guardian", witnessed=True)
-def test_one_that_could_not_write_its_end_has_it_written_as_not_known(
-    under_guardian: Scene,
-) -> None:
-    assert under_guardian.stop["known"] is False
+def test_one_that_could_not_write_its_end_has_it_written(under_guardian: Scene) -> None:
     runs = [line["event"] for line in under_guardian.log]
     assert "stopped" not in runs[: runs.index("started", 1) if "started" in runs[1:] else None]
 
