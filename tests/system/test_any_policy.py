@@ -14,7 +14,8 @@ import pytest
 
 from tests.system.rig import FREE, SHORT, Bot, Seat, Venue, a_venue
 
-pytestmark = pytest.mark.processes
+# The first test waits for all that is played at once.
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 # Whatever a user's class may answer, from a seed.
 FUZZ = """
 import math

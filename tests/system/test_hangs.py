@@ -71,7 +71,6 @@ def test_a_stopped_trader_is_killed_its_order_cancelled_and_another_started(
     bot.until(lambda: bot.shown().get("trader", {}).get("restarts") == 1)
     stop = bot.shown()["trader"]["last_stop"]
     assert (stop["reason"], stop["code"]) == ("loop_stalled", StopReason.LOOP_STALLED.value)
-    assert stop["known"] is False
     # Not before its time: the guardian counts only what it was awake for.
     silent = re.search(r"no beat for ([0-9.]+) s", stop["detail"])
     assert silent is not None

@@ -13,7 +13,8 @@ import pytest
 from tests.system.network import Network, a_network
 from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, a_venue, agree
 
-pytestmark = pytest.mark.processes
+# The first test waits for all that is played at once.
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 SETS = (
     *SHORT,
     *TRADING,

@@ -19,9 +19,10 @@ import pytest
 from chappie.model.faults import StopReason
 from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, Venue, a_venue, agree
 
-pytestmark = pytest.mark.processes
+# The first test waits for all that is played at once.
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 BLOWS_S = 10.0
-BAN_ERRORS = 40
+BAN_ERRORS = 60
 SETS = (
     *SHORT,
     *TRADING,
