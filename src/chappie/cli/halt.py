@@ -21,7 +21,6 @@ from chappie.cli import account, asking, lenient, settings
 from chappie.cli.asking import SilentError
 from chappie.cli.settings import ConfigProblem, Settings
 from chappie.guardian import last_stop
-from chappie.guardian.halting import HaltDone
 from chappie.guardian.holder import Holder, holder_of
 from chappie.guardian.instance import (
     TRADER_LOCK_FILE,
@@ -31,6 +30,7 @@ from chappie.guardian.instance import (
 )
 from chappie.guardian.plain_hand import Account, PlainHand
 from chappie.guardian.venue import VenueFailedError
+from chappie.guardian.ward import HaltDone
 from chappie.journal.framing import JournalError
 from chappie.live import latch
 from chappie.live.log import printable

@@ -12,7 +12,7 @@ import msgspec
 from chappie.guardian import last_stop
 from chappie.guardian.api import Api, Operator
 from chappie.guardian.clock import iso_now, now_s
-from chappie.guardian.halting import Alert, Bounds, Halting, Hand
+from chappie.guardian.halting import Bounds, Halting
 from chappie.guardian.instance import Run, forget_run, trader_is_there, write_run
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
@@ -28,6 +28,7 @@ from chappie.guardian.shown import (
     why_stopped,
 )
 from chappie.guardian.venue import Venue, VenueFailedError
+from chappie.guardian.ward import Alert, Hand
 from chappie.journal.framing import JournalError
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config
