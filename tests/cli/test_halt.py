@@ -16,9 +16,9 @@ from chappie.cli import halt as halt_module
 from chappie.cli.main import main
 from chappie.guardian import last_stop, token
 from chappie.guardian.api import Api, bind
-from chappie.guardian.halting import HaltDone, Resumed
 from chappie.guardian.instance import Lock, Run, write_run
 from chappie.guardian.shown import Setting, TraderState, merge
+from chappie.guardian.ward import HaltDone, Resumed
 from chappie.journal.framing import JournalError
 from chappie.live import latch
 from chappie.live.state_dir import LastStop, StateDir

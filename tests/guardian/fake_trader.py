@@ -72,7 +72,8 @@ def told(link: socket.socket) -> int | None:
     link.send(msgspec.json.encode(HaltSeen(words[0]["detail"])) + b"\n")
     if how == "endless":
         return None
-    write_stop("halted", 20, os.environ["FAKE_STOP"])
+    if path := os.environ.get("FAKE_STOP"):
+        write_stop("halted", 20, path)
     link.send(msgspec.json.encode(Ending("halted", 20, words[0]["detail"])) + b"\n")
     return 20
 

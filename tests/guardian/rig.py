@@ -14,11 +14,11 @@ from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api, Operator, bind
 from chappie.guardian.channel import open_channels
 from chappie.guardian.guardian import Ended, Guardian, Plan
-from chappie.guardian.halting import Hand
 from chappie.guardian.herald import Herald
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.shown import Shown
 from chappie.guardian.venue import Venue
+from chappie.guardian.ward import Hand
 from chappie.model.config import Config, SupervisorConfig
 from tests.conftest import ROOT
 

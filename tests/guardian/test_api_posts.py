@@ -12,8 +12,8 @@ import pytest
 
 from chappie.guardian import feed, token
 from chappie.guardian.api import Api, bind
-from chappie.guardian.halting import HaltDone, Resumed
 from chappie.guardian.shown import Setting, TraderState, merge
+from chappie.guardian.ward import HaltDone, Resumed
 from chappie.journal.framing import JournalError
 from tests.guardian.states import healthy
 

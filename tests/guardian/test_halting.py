@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chappie.guardian.halting import Bounds, HaltDone, Halting
+from chappie.guardian.halting import Bounds, Halting
 from chappie.guardian.shown import HaltState
+from chappie.guardian.ward import HaltDone
 from chappie.journal.framing import JournalError
 from chappie.live import latch
 from chappie.live.state_dir import LastStop

@@ -16,10 +16,10 @@ from chappie.cli.asking import SilentError
 from chappie.cli.settings import ConfigProblem, Settings
 from chappie.core.carried import carried
 from chappie.guardian import last_stop
-from chappie.guardian.halting import Resumed
 from chappie.guardian.instance import Lock, NotAloneError, Run, guardian_is_there, read_run
 from chappie.guardian.shown import Shown
 from chappie.guardian.venue import VenueFailedError
+from chappie.guardian.ward import Resumed
 from chappie.journal.framing import JournalError, failed
 from chappie.journal.kept import KeptLog
 from chappie.live import latch

@@ -16,10 +16,11 @@ import msgspec
 from aiohttp import hdrs, web
 
 from chappie.guardian import token
+from chappie.guardian.aside import aside
 from chappie.guardian.clock import now_s
 from chappie.guardian.feed import Feed
-from chappie.guardian.halting import HaltDone, Resumed
 from chappie.guardian.shown import Shown, not_ready
+from chappie.guardian.ward import HaltDone, Resumed
 from chappie.journal.framing import JournalError
 from chappie.live.log import printable
 
@@ -27,6 +28,7 @@ REASON_MAX = 300
 _BODY_BYTES_MAX = 16_384
 _BODY_WITHIN_S = 5.0
 _WRITE_WITHIN_S = 5.0
+_DISK_WITHIN_S = 2.0
 _WRONG_MAX = 10
 _WRONG_WINDOW_S = 60.0
 _HEADERS = {
@@ -259,8 +261,8 @@ class Api:
     async def _find_token(self) -> bool:
         if self._make_token is not None:
             try:
-                self._token = await asyncio.to_thread(self._make_token)
-            except JournalError:
+                self._token = await aside(self._make_token, _DISK_WITHIN_S)
+            except (JournalError, TimeoutError):
                 return False
         return self._token is not None
 

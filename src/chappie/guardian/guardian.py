@@ -18,7 +18,6 @@ from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.halting import Bounds, Halting
-from chappie.guardian.halting import Hand as HaltsHand
 from chappie.guardian.hand import Access, Hand
 from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Run, trader_is_there
@@ -38,6 +37,7 @@ from chappie.guardian.shown import (
     why_stopped,
 )
 from chappie.guardian.venue import Venue, VenueFailedError
+from chappie.guardian.ward import Hand as HaltsHand
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config
 from chappie.model.faults import StopReason

@@ -10,19 +10,22 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from chappie.guardian.aside import aside
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.shown import HaltState
+from chappie.guardian.ward import Events, HaltDone, Hand, Resumed, Ward
 from chappie.journal.framing import JournalError
 from chappie.live import latch
 from chappie.live.latch import Latch
 from chappie.live.state_dir import LastStop
-from chappie.model.link import HaltSeen
 
 _LOOK_S = 0.02
+_FOR_GOOD_S = 1e9
+_NO_ANSWER = "the disk does not answer"
 _T = TypeVar("_T")
 
 
@@ -44,117 +47,6 @@ class Bounds(msgspec.Struct, frozen=True):
     buried_s: float = 3.0
     sweep_s: float = 10.0
     flatten_s: float = 25.0
-
-
-class HaltDone(msgspec.Struct, frozen=True):
-    """What holds after a halt, as `POST /api/halt` answers it.
-
-    ``acknowledged``: the trader obeys, or is proven dead. ``verified``: a read at the venue shows
-    no order of ours. ``flattened`` is null where no flatten was asked for; ``orders`` is how many
-    of ours work and ``position`` the contracts held, null when unknown. ``missing`` says in words
-    what does not hold.
-    """
-
-    latched: bool
-    acknowledged: bool
-    verified: bool
-    flattened: bool | None
-    orders: int | None
-    position: int | None
-    missing: list[str]
-
-
-class Resumed(msgspec.Struct, frozen=True):
-    """What a resume did; ``halt`` is the one that it cleared, null where none was latched."""
-
-    done: bool
-    halt: str | None
-    words: str
-
-
-class Left(Protocol):
-    """What a sweep at the venue found in the end."""
-
-    @property
-    def verified(self) -> bool: ...
-
-    @property
-    def ours(self) -> int | None: ...
-
-    @property
-    def position(self) -> int | None: ...
-
-    @property
-    def detail(self) -> str: ...
-
-
-class Flattened(Protocol):
-    """What became of the closing order."""
-
-    @property
-    def done(self) -> bool: ...
-
-    @property
-    def position(self) -> int | None: ...
-
-    @property
-    def detail(self) -> str: ...
-
-
-class Hand(Protocol):
-    """The guardian's own reach to the venue."""
-
-    async def leave_nothing(self, within_s: float) -> Left:
-        """Cancel what is ours until a read shows none of it."""
-        ...
-
-    async def flatten(self, within_s: float) -> Flattened:
-        """Close the position with one reduce-only order; the trader must be dead by now."""
-        ...
-
-
-class TraderLike(Protocol):
-    """The trader process, as far as a halt deals with it."""
-
-    pid: int
-    beats: int
-    halt_seen: HaltSeen | None
-
-    @property
-    def returncode(self) -> int | None: ...
-
-    async def exited(self, within_s: float) -> bool: ...
-
-    def ask_to_halt(self, detail: str, flatten: bool) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-class Ward(Protocol):
-    """The guardian, which starts traders and buries them."""
-
-    @property
-    def trader(self) -> TraderLike | None:
-        """The one that lives, or is dead and not buried yet."""
-        ...
-
-    @property
-    def last_stop(self) -> LastStop | None: ...
-
-    @property
-    def down_for(self) -> str | None:
-        """The reason for which no trader is started until a person resumes."""
-        ...
-
-    def start_again(self, why: str) -> None:
-        """A person resumed: end the staying down."""
-        ...
-
-
-class Events(Protocol):
-    """The guardian's log."""
-
-    def event(self, level: str, event: str, **fields: object) -> None: ...
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -217,13 +109,11 @@ class Halting:
 
     async def holds_now(self) -> bool:
         """`holds`, by a fresh look at the disk: asked before each start of a trader."""
-        reading = asyncio.create_task(asyncio.to_thread(latch.read, self._state_dir))
         try:
-            found = await asyncio.wait_for(asyncio.shield(reading), self._bounds.latch_s)
+            found = await aside(lambda: latch.read(self._state_dir), self._bounds.latch_s)
         except TimeoutError:
-            reading.add_done_callback(_forget)
             # An unreadable latch is a halt.
-            self._stand("the latch cannot be read: the disk does not answer", None)
+            self._stand(f"the latch cannot be read: {_NO_ANSWER}", None)
             return True
         if found is not None:
             self._stand(found.words, found)
@@ -234,8 +124,7 @@ class Halting:
         if self.is_under_way():
             return
         if self._reading is None:
-            # In a thread: a disk that hangs must not stop the watch.
-            self._reading = asyncio.create_task(asyncio.to_thread(latch.read, self._state_dir))
+            self._reading = asyncio.create_task(self._read())
             return
         if not self._reading.done():
             return
@@ -280,7 +169,10 @@ class Halting:
                 words = "a halt begins just now: resume when it is done"
             return Resumed(False, None, words)
         down_for = self._ward.down_for
-        found = await asyncio.to_thread(latch.read, self._state_dir)
+        try:
+            found = await aside(lambda: latch.read(self._state_dir), self._bounds.latch_s)
+        except TimeoutError:
+            return Resumed(False, None, f"the latch cannot be read: {_NO_ANSWER}")
         if found is None and self.standing is None and down_for is None:
             return Resumed(False, None, "there is nothing to resume: a trader is started soon")
         if found is not None and found != self._known:
@@ -290,9 +182,12 @@ class Halting:
             return Resumed(False, None, "a halt came meanwhile: resume when it is done")
         if found is not None:
             try:
-                cleared = await asyncio.to_thread(latch.clear, self._state_dir, found)
-            except JournalError as error:
-                return Resumed(False, None, f"the latch cannot be removed: {error}")
+                cleared = await aside(
+                    lambda: latch.clear(self._state_dir, found), self._bounds.latch_s
+                )
+            except (JournalError, TimeoutError) as error:
+                words = f"the latch cannot be removed: {str(error) or _NO_ANSWER}"
+                return Resumed(False, None, words)
             if not cleared or self.is_under_way():
                 words = "another halt was latched meanwhile, and it stays"
                 return Resumed(False, None, words)
@@ -350,10 +245,10 @@ class Halting:
         """The latch on disk; returns what kept it off, empty when it is there."""
         if self._latching is None:
             self._latching = asyncio.create_task(
-                asyncio.to_thread(latch.set_, self._state_dir, reason)
+                aside(lambda: latch.set_(self._state_dir, reason), _FOR_GOOD_S)
             )
         done, _ = await asyncio.wait({self._latching}, timeout=self._bounds.latch_s)
-        why = "the disk does not answer"
+        why = _NO_ANSWER
         if done:
             task, self._latching = self._latching, None
             try:
@@ -449,7 +344,11 @@ class Halting:
 
     async def _read_after(self, latching: "asyncio.Task[str]") -> Latch | None:
         await asyncio.wait({latching})
-        return await asyncio.to_thread(latch.read, self._state_dir)
+        return await self._read()
+
+    async def _read(self) -> Latch | None:
+        """In a thread, one at a time: a disk that hangs must not stop the watch."""
+        return await aside(lambda: latch.read(self._state_dir), _FOR_GOOD_S)
 
 
 async def _until(holds: Callable[[], bool], within_s: float) -> bool:
@@ -470,12 +369,6 @@ async def _within(act: Callable[[float], Awaitable[_T]], within_s: float) -> _T 
 
 async def _awaited(act: Callable[[float], Awaitable[_T]], within_s: float) -> _T:
     return await act(within_s)
-
-
-def _forget(task: "asyncio.Task[Latch | None]") -> None:
-    """A read that came too late; nobody waits for its outcome."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _iso(ns: int) -> str:
