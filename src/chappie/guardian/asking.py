@@ -57,7 +57,6 @@ class Asking:
         self.outbox = Outbox()
         # Read before anything else: without its tick the prices of orders mean nothing.
         self.instrument: Instrument | None = None
-        self.mark_price: float | None = None
         self.banned = False
         # Until when the venue told us to send nothing.
         self._rest_until_ns = 0
@@ -138,7 +137,6 @@ class Asking:
         self._failed(at, answer)
         if isinstance(answer, InstrumentRead):
             self.instrument = answer.seen.instrument
-            self.mark_price = answer.seen.mark_price
         return Heard(purpose, sent_ns, answer)
 
     def _failed(self, at: At, outcome: Outcome) -> None:

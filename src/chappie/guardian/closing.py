@@ -1,14 +1,11 @@
 """The closing order of a flatten, where no trader is left to send it (contract, `halt --flatten`).
 
-Sweep; then one reduce-only order that is filled at once or not at all, clipped to the position on
-which two reads agree and passed through the one gate. Nobody sees the book here, so it is limited
-to a few percent from a mark that was read just before. Then ask what became of it, and read again:
-it is repeated only once its fate is known, by its own answer, or by two reads that began when it
-could no longer arrive. The intent is kept for good before the request leaves, so that the next
-start's ledger owns the fill. Pure.
+Sweep; then one reduce-only market order, clipped to the position on which two reads agree and
+passed through the one gate; then ask what became of it, and read again. It is repeated only once
+its fate is known: by its own answer, or by two reads that began when it could no longer arrive.
+The intent is kept for good before the request leaves, so that the next start's ledger owns the
+fill. Pure.
 """
-
-from decimal import Decimal
 
 import msgspec
 
@@ -20,7 +17,6 @@ from chappie.guardian.sweep import Sweep
 from chappie.model.commands import Command, Keep
 from chappie.model.enums import Lane, OrdStatus, OrdType, Side, TimeInForce
 from chappie.model.faults import Posture
-from chappie.model.instrument import Instrument
 from chappie.model.orders import NewOrder
 from chappie.model.records import Ended, Intent
 from chappie.model.reports import (
@@ -34,11 +30,8 @@ from chappie.model.reports import (
     Rejected,
     RequestExpired,
 )
-from chappie.model.units import At, Contracts, Ticks
+from chappie.model.units import At, Contracts
 
-# So far from the mark it may go.
-_COLLAR_PPM = 50_000
-_MILLION = 1_000_000
 # A venue that refuses the order as often as this will not take the next one either.
 _ORDERS_MOST = 5
 
@@ -70,6 +63,8 @@ class Closing:
         # Reads in a row, begun after the fence, that did not show it.
         self._absent = 0
         self._sweep: Sweep | None = None
+        # The state of the market is read anew: an old one may have been open.
+        asking.instrument = None
         self._begin_sweep(at)
 
     @property
@@ -118,8 +113,6 @@ class Closing:
     # --- none of ours at work, and what is held
 
     def _begin_sweep(self, at: At) -> None:
-        # State and mark of the market are read anew: an old one may have been open, or elsewhere.
-        self._asking.instrument = None
         self._sweep = Sweep(self._asking, self._epoch, at, self._until_ns)
 
     def _swept(self, at: At, sweep: Sweep) -> None:
@@ -143,19 +136,14 @@ class Closing:
         assert instrument is not None, "orders were read by its terms"
         most = instrument.max_order_qty or abs(position)
         qty = Contracts(min(abs(position), most))
-        side = Side.SELL if position > 0 else Side.BUY
-        price = _limit(instrument, asking.mark_price, side)
-        if price is None:
-            self._end("no closing order is sent: the venue states no mark to hold it against")
-            return
         order = NewOrder(
             cl_ord_id=self._naming.next(),
             symbol=config.venue.symbol,
-            side=side,
+            side=Side.SELL if position > 0 else Side.BUY,
             qty=qty,
-            ord_type=OrdType.LIMIT,
-            price=price,
-            time_in_force=TimeInForce.IOC,
+            ord_type=OrdType.MARKET,
+            price=None,
+            time_in_force=TimeInForce.GTC,
             post_only=False,
             reduce_only=True,
         )
@@ -173,7 +161,7 @@ class Closing:
                 # What adds exposure is bounded by bot.order_qty; this takes all of it away.
                 order_qty=qty,
                 max_position=config.bot.max_position,
-                # The one exception of promise 2; and this order never rests.
+                # The one exception of promise 2; and an order at market never rests.
                 switch_holds=True,
                 allow_trade=config.bot.allow_trade,
             ),
@@ -257,11 +245,3 @@ class Closing:
 
     def _end(self, detail: str, done: bool = False) -> None:
         self.flattened = Flattened(done, self._position, self._sent, detail)
-
-
-def _limit(instrument: Instrument, mark_price: float | None, side: Side) -> Ticks | None:
-    """The worst price at which we close; None where the venue states no mark."""
-    if not mark_price:
-        return None
-    mark = int(Decimal(str(mark_price)) / instrument.tick_size)
-    return Ticks(mark + side.sign * (mark * _COLLAR_PPM // _MILLION))
