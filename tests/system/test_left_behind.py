@@ -30,9 +30,10 @@ def guardian_said(bot: Bot, event: str) -> list[dict[str, Any]]:
     return [line for line in found if line["event"] == event]
 
 
-def works(bot: Bot, seat: Seat) -> str:
-    """An order of ours that stays at work whatever the market does."""
-    bot.until(lambda: seat.new_orders())
+def hangs_with_an_order(bot: Bot, seat: Seat) -> str:
+    """The trader hangs, and an order of ours works whatever the market does; its orderID."""
+    bot.until(lambda: bot.shown().get("known") and seat.new_orders())
+    os.kill(bot.run_file()["trader_pid"], signal.SIGSTOP)
     order = seat.place(side="Buy", orderQty=100, price=50_000, clOrdID="chp-chappie-aaaaaa-1")
     return str(order["orderID"])
 
@@ -43,7 +44,7 @@ def since(seat: Seat, number: int, method: str) -> list[dict[str, Any]]:
 
 def test_what_a_killed_trader_left_is_gone_long_before_the_next_start(bot: Bot, seat: Seat) -> None:
     bot.start("up", *LONG, seat=seat)
-    left = works(bot, seat)
+    left = hangs_with_an_order(bot, seat)
     os.kill(bot.run_file()["trader_pid"], signal.SIGKILL)
     bot.until(lambda: guardian_said(bot, "trader_stopped"))
     last = max(row["number"] for row in seat.new_orders())
@@ -67,9 +68,7 @@ def test_what_a_killed_trader_left_is_gone_long_before_the_next_start(bot: Bot, 
 
 def test_a_stopped_trader_is_killed_and_what_it_left_is_cancelled(bot: Bot, seat: Seat) -> None:
     bot.start("up", *LONG, seat=seat)
-    left = works(bot, seat)
-    bot.until(lambda: bot.shown().get("known"))
-    os.kill(bot.run_file()["trader_pid"], signal.SIGSTOP)
+    left = hangs_with_an_order(bot, seat)
     bot.until(lambda: guardian_said(bot, "trader_stopped"))
     bot.until(lambda: not seat.open_orders())
     bot.until(lambda: bot.last_stop()["known"])
@@ -84,6 +83,7 @@ def test_a_crash_loop_leaves_nothing_and_takes_the_switch_off(bot: Bot, seat: Se
     for number in (1, 2):
         bot.until(lambda n=number: len(guardian_said(bot, "trader_started")) == n)
         bot.until(lambda: bot.shown().get("dead_man", {}).get("armed_until"))
+        os.kill(bot.run_file()["trader_pid"], signal.SIGSTOP)
         works_here = seat.place(
             side="Buy", orderQty=100, price=50_000, clOrdID=f"chp-chappie-aaaaaa-{number}"
         )
@@ -134,3 +134,17 @@ def test_a_halt_that_is_latched_at_the_start_starts_no_trader(bot: Bot, seat: Se
     assert guardian_said(bot, "trader_started") == []
     assert bot.shown()["trader"]["pid"] is None
     assert bot.stop() == 0
+
+
+def test_who_is_asked_to_end_in_the_back_off_looks_once_more(bot: Bot, seat: Seat) -> None:
+    bot.start("up", *LONG, seat=seat)
+    hangs_with_an_order(bot, seat)
+    # Nothing that the guardian asks is answered until it is asked to end.
+    seat.arm("error_500")
+    bot.until(lambda: guardian_said(bot, "trader_stopped"))
+    bot.until(lambda: seat.requests()[-1]["status"] == 500)
+    assert seat.open_orders()
+    seat.venue.clear("error_500")
+    bot.stop()
+    assert seat.open_orders() == []
+    assert guardian_said(bot, "not_looked_at_again")

@@ -56,6 +56,7 @@ _ALERTS_END_WITHIN_S = 1.0
 
 
 _DISK_WITHIN_S = 2.0
+_HURRIED_S = 0.5
 
 
 def _no_access() -> Access | str:
@@ -415,7 +416,9 @@ class Guardian:
             self.ask_to_end(ended.line or "nothing left to do")
         if self._trader is not None:
             await self._end_trader(self._trader)
-            await self._leftovers.last_look(self._asked_s + _VENUE_ENDS_BY_S - now_s())
+        if self._before is not None:
+            left_s = self._asked_s + _VENUE_ENDS_BY_S - now_s()
+            await self._leftovers.last_look(_HURRIED_S if self._hurry.is_set() else left_s)
         self._starting = False
         self._show()
         telling = self._tell_of_the_end(ended)
