@@ -135,7 +135,6 @@ def newer_instance(scene: Scene) -> None:
 
 
 def halt_file(scene: Scene) -> None:
-    scene.bot.state.mkdir(parents=True)
     (scene.bot.state / "HALT").touch()
 
 
@@ -191,8 +190,7 @@ CAUSES: dict[StopReason, Cause] = {
         sets=("orders.style=market", "policy.cycle.period_s=60", "reconcile.fault_after_s=3"),
         known=False),
     StopReason.VENUE_REFUSED: Cause(
-        lambda s: s.seat.arm("refuse_login"), says="This key is disabled", guardian=STAYS_DOWN,
-        known=False),
+        lambda s: s.seat.arm("refuse_login"), says="This key is disabled", guardian=STAYS_DOWN),
     StopReason.CLOCK_SKEW: Cause(
         lambda s: s.seat.venue.arm("skew_clock", ms=5_000), says="clock",
         sets=("feed.soft_stop_after_s=1.5", "feed.fault_after_s=3")),
@@ -206,8 +204,7 @@ CAUSES: dict[StopReason, Cause] = {
     StopReason.VENUE_DEGRADED: Cause(
         lambda s: s.seat.arm("error_500", route="/position", method="GET"),
         sets=("reconcile.fault_after_s=3",), known=False),
-    StopReason.HALTED: Cause(
-        prepare=halt_file, decides=False, says="HALT", guardian=STAYS_DOWN),
+    StopReason.HALTED: Cause(halt_file, says="HALT", guardian=STAYS_DOWN),
     StopReason.NOT_ALONE: Cause(
         newer_instance, says="another instance of this bot", guardian=STAYS_DOWN, known=False),
     StopReason.KILLED: Cause(
