@@ -10,9 +10,10 @@ import pytest
 
 from chappie.guardian.hand import Access, Hand
 from chappie.journal.kept import KeptLog
+from chappie.live import clock
 from chappie.live.state_dir import StateDir
 from chappie.model.config import BotConfig, Config, OrdersConfig, VenueConfig
-from chappie.model.records import Ended, Intent
+from chappie.model.records import Ended, Intent, Waits
 from tests.system.rig import Seat, Venue, a_venue
 
 pytestmark = pytest.mark.processes
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def venue() -> Iterator[Venue]:
-    with a_venue(seats=10) as made:
+    with a_venue(seats=15) as made:
         yield made
 
 
@@ -214,3 +215,20 @@ def test_no_word_of_it_holds_the_secret(seat: Seat, tmp_path: Path) -> None:
     asyncio.run(scene())
     assert seat.key not in repr(access)
     assert seat.secret not in repr(access) + json.dumps(log.events)
+
+
+def test_a_ban_that_an_earlier_run_was_told_binds_the_guardian_too(
+    seat: Seat, tmp_path: Path
+) -> None:
+    wall_ns = clock.now().wall_ns
+    kept = KeptLog(tmp_path / "kept.log")
+    kept.append(Waits(wall_ns, wall_ns + 3_600_000_000_000, True))
+    kept.close()
+
+    async def scene() -> None:
+        left = await a_hand(seat, tmp_path, Log()).leave_nothing(2.0)
+        assert not left.verified
+        assert "banned" in left.detail
+
+    asyncio.run(scene())
+    assert seat.requests() == []

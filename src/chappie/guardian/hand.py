@@ -18,6 +18,7 @@ from chappie.guardian.clock import now_s
 from chappie.guardian.closing import Closing, Flattened
 from chappie.guardian.process import Trader
 from chappie.guardian.sweep import Left, Sweep
+from chappie.guardian.waits import last_waits
 from chappie.journal.framing import JournalError
 from chappie.journal.kept import KeptLog
 from chappie.live import clock
@@ -76,6 +77,7 @@ class Hand:
         self._below_epoch = clock.now().wall_ns // MILLISECOND_NS + 1
         self._closing: Closing | None = None
         self._busy = asyncio.Lock()
+        self._remembers = False
         # Why nothing can be done at the venue at all; only a person can mend that.
         self.cannot: str | None = None
 
@@ -168,10 +170,23 @@ class Hand:
         except BaseException:
             self._busy.release()
             raise
+        await self._remember()
         self.cannot = access if isinstance(access, str) else None
         if isinstance(access, str):
             self._busy.release()
         return access
+
+    async def _remember(self) -> None:
+        """Before the first request: what was told to runs before us is still true."""
+        if self._remembers:
+            return
+        self._remembers = True
+        path = self._state_dir / "kept.log"
+        with contextlib.suppress(TimeoutError):
+            waits = await aside(lambda: last_waits(path), _DISK_WITHIN_S)
+            if waits is not None:
+                at = clock.now()
+                self._asking.take_over(at, None, None, waits.until_wall_ns, waits.banned)
 
     def _done(self) -> None:
         self._asking.drop()

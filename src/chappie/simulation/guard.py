@@ -39,15 +39,15 @@ class Guard:
     def is_busy(self) -> bool:
         return self._errand is not None
 
-    def take_over(self, last: State | None, rest_until_wall_ns: int = 0) -> None:
-        """A trader is dead; ``last`` is what it knew."""
+    def take_over(self, last: State | None, rest_until_wall_ns: int, banned: bool) -> None:
+        """A trader is dead; ``last`` is what it knew, and the wait that it was told."""
         budget = None if last is None else last.rate_limit
         self.asking.take_over(
             self._world.at(),
             None if budget is None else budget.limit,
             None if budget is None else budget.remaining,
             rest_until_wall_ns,
-            False,
+            banned,
         )
 
     def sweep(

@@ -88,7 +88,8 @@ class Supervisor:
             return
         process = night.process
         assert process is not None, "something died"
-        self._guard.take_over(process.core.snapshot(night.at()))
+        at = night.at()
+        self._guard.take_over(process.core.snapshot(at), *process.core.rest(at))
         self._vigil.ended(night.at(), verified=end.known)
 
     def _clear(self) -> None:
