@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from tests.guardian.states import healthy
 from tests.system.rig import Seat, Venue, a_venue
 
 SETTING = Setting(False, "cycle", "simulated", "XBTUSD", "c0ffee")
-# Holds the trader's lock, and does as it is told: obey (end with a verified stop) or hang.
+# Holds the trader's lock, and does as it is told: obey (end with a verified stop), end in doubt,
+# leave an order behind, or hang.
 TRADER = """
 import signal, sys, time
 from pathlib import Path
@@ -38,7 +40,9 @@ if sys.argv[2] == "hang":
 print("up", flush=True)
 while sys.argv[2] == "hang" or not (Path(sys.argv[1]) / "HALT").exists():
     time.sleep(0.02)
-last_stop.write(Path(sys.argv[1]), LastStop("halted", 20, "", "", [], 300, True))
+orders = [{}] if sys.argv[2] == "leave" else []
+known = sys.argv[2] != "doubt"
+last_stop.write(Path(sys.argv[1]), LastStop("halted", 20, "", "", orders, 300, known))
 """
 
 
@@ -123,6 +127,14 @@ def rest(seat: Seat, name: str) -> None:
     seat.place(side="Buy", orderQty=100, price=30_000, clOrdID=name)
 
 
+def rest_late(seat: Seat) -> None:
+    """An order that is under way for 2.5 s after the one that rests was cancelled."""
+    while len(seat.open_orders()) > 1:
+        time.sleep(0.02)
+    time.sleep(2.5)
+    rest(seat, "chp-chappie-abc-2")
+
+
 # --- with a guardian
 
 
@@ -189,6 +201,16 @@ def test_a_trader_alone_sees_the_latch_and_its_verified_end_is_enough(
     assert "verified: a read shows no order of ours; position +300" in out
 
 
+@pytest.mark.parametrize("how", ["doubt", "leave"])
+def test_an_end_that_is_not_verified_is_read_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    with trader_in(tmp_path, how):
+        code, _, err = halt(capsys, tmp_path)
+    assert code == 1
+    assert "no read shows that none of our orders works" in err[0]
+
+
 def test_a_stop_from_before_verifies_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,10 +233,10 @@ def test_a_trader_that_hangs_is_killed_and_the_account_is_read_after_the_fence(
     with trader_in(tmp_path, "hang") as trader:
         # The number in this file is another process's: the lock alone tells who the trader is.
         write_run(tmp_path, Run(pid=os.getpid()))
-        # Its last order reaches the venue only now, after the first read.
-        late = threading.Timer(1.5, rest, (seat, "chp-chappie-abc-2"))
+        # Its last order reaches the venue long after the first read, just before the fence.
+        late = threading.Thread(target=rest_late, args=(seat,))
         late.start()
-        code, out, err = halt(capsys, tmp_path, *at(seat), "--set", "orders.expires_after_s=1")
+        code, out, err = halt(capsys, tmp_path, *at(seat), "--set", "orders.expires_after_s=2")
         late.join()
         assert trader.wait(5) == -signal.SIGKILL
     assert code == 0

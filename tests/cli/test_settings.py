@@ -104,7 +104,7 @@ WRONG: list[tuple[str, dict[str, str], list[str], list[str]]] = [
     ("[policy.cykle]\nqty = 1", {}, [], ["policy.cykle", "did you mean policy.cycle"]),
     ("[policy.cycle]\nperiod = 1", {}, [], ["policy.cycle.period", "period_s, qty"]),
     ("bot = 3", {}, [], ["bot is a section", "accepted in [bot] are id, allow_trade"]),
-    ("[venue]\napi_key = 'hunter2hunter2'", {}, [], ["venue.api_key", "accepted in [venue]"]),
+    ("[venue]\napi_key = 'hunter2hunter2'", {}, [], ["venue.api_key", "CHAPPIE_API_SECRET"]),
     # wrong types
     ("[bot]\norder_qty = '100'", {}, [], ["bot.order_qty = '100'", "a whole number"]),
     ("[bot]\norder_qty = 1.5", {}, [], ["bot.order_qty = 1.5", "a whole number"]),

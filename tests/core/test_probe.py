@@ -83,7 +83,7 @@ def test_a_probe_is_one_ping_and_one_read_at_half_the_silence_and_postpones_noth
 def test_no_read_is_spent_on_a_probe_while_the_venue_wants_none() -> None:
     world = World(trading())
     world.run(16)
-    world.bot.core.budget.shut(world.at().now_ns, 60.0)
+    world.bot.core.budget.pause(world.at().now_ns, 60.0)
     world.arm("mute_all")
     muted_ns = world.at().now_ns
     cause = silent_words(world)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chappie.guardian import guardian as guardian_module
+from chappie.guardian import last_stop, run_file
 from chappie.guardian.restarts import CRASH_LOOP
 from chappie.journal.framing import JournalError
 from chappie.model.state import Mode
@@ -27,7 +27,8 @@ def test_a_start_and_an_end_in_order_are_told(tmp_path: Path) -> None:
     async def scene(receiver: Receiver) -> None:
         async with running(plan(tmp_path, 0, "forever"), urls=[receiver.url]) as rig:
             await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
-        assert [title.partition(": ")[2] for title in receiver.titles()] == ["started", "ended"]
+        told = [title.partition(": ")[2] for title in receiver.titles()]
+        assert (told[0], told[-1]) == ("started", "ended")
         assert "Position: 0 XBTUSD." in receiver.got[-1]["message"]
 
     with receiving() as receiver:
@@ -120,8 +121,8 @@ def test_alerts_leave_although_nothing_can_be_written(
     def full(*_: object) -> None:
         raise JournalError("No space left on device")
 
-    monkeypatch.setattr(guardian_module.last_stop, "write", full)
-    monkeypatch.setattr(guardian_module, "write_run", full)
+    monkeypatch.setattr(last_stop, "write", full)
+    monkeypatch.setattr(run_file, "write_run", full)
 
     async def scene(receiver: Receiver) -> None:
         async with running(plan(tmp_path, 2, "signal", 9), urls=[receiver.url]):
