@@ -187,3 +187,21 @@ def test_steps_that_come_late_again_and_again_take_no_decision() -> None:
     assert rig.core.trading.asked == asked
     rig.wait(8, rig.quote)
     assert rig.faults == []
+
+
+def test_stamps_that_do_not_move_or_are_not_of_now_say_nothing() -> None:
+    lag = Lag(2.0, 1.0)
+    assert lag.age_ns(quote(ns_iso(WALL_NS)), WALL_NS, 0, 0) == 0
+    assert lag.age_ns(quote(ns_iso(WALL_NS)), WALL_NS + 30 * SECOND_NS, 0, 0) is None
+    assert not lag.not_of_now
+    played = quote(ns_iso(WALL_NS + SECOND_NS))
+    assert lag.age_ns(played, WALL_NS + 86_400 * SECOND_NS, 0, 0) is None
+    assert lag.not_of_now
+
+
+def test_a_recording_that_is_played_as_it_was_is_traded_on_and_told_of() -> None:
+    rig = trusting()
+    old_quote(rig, 86_400.0)
+    rig.wait(1, rig.quote)
+    assert LAGS not in rig.faults
+    assert len(rig.said("quotes_not_of_now")) == 1

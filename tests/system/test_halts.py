@@ -307,3 +307,56 @@ def test_on_the_embedded_venue_too_it_halts_reads_and_resumes(bot: Bot) -> None:
     code, said = beside("resume", "--reason", "seen")
     assert code == 0, said
     assert not (bot.state / "HALT").exists()
+
+
+# --- flatten
+
+HOLDING = (
+    *SHORT,
+    *FREE,
+    *TRADING,
+    "orders.style=market",
+    "policy.cycle.period_s=30",
+    "supervisor.heartbeat_timeout_s=30",
+)
+
+
+def test_a_flatten_closes_the_position_with_one_reduce_only_order(bot: Bot, seat: Seat) -> None:
+    bot.start("up", *HOLDING, seat=seat)
+    bot.until(lambda: bot.shown().get("position", {}).get("qty"), 40.0)
+    before = len(seat.new_orders())
+    code, said = command(bot, seat, "halt", "--flatten", sets=("bot.allow_trade=true",))
+    assert code == 0, said
+    assert "flattened: the position is closed" in said
+    assert seat.position_qty() == 0
+    (closing,) = seat.new_orders()[before:]
+    assert "ReduceOnly" in closing["body"]
+    assert bot.stop() == 0
+
+
+def test_a_hung_trader_s_position_is_closed_by_the_guardian_and_the_next_ledger_owns_the_fill(
+    bot: Bot, seat: Seat
+) -> None:
+    bot.start("up", *HOLDING, seat=seat)
+    bot.until(lambda: bot.shown().get("position", {}).get("qty"), 40.0)
+    before = len(seat.new_orders())
+    os.kill(bot.run_file()["trader_pid"], signal.SIGSTOP)
+    status, done = post(bot, "/api/halt", flatten=True, reason="hung")
+    assert (status, done["flattened"], done["position"]) == (200, True, 0), done
+    assert seat.position_qty() == 0
+    assert len(seat.new_orders()) == before + 1
+    assert post(bot, "/api/resume", reason="looked")[0] == 200
+    bot.until(lambda: len(seat.new_orders()) > before + 1, 40.0)
+    assert bot.stop() == 0
+
+
+def test_with_nobody_there_the_command_closes_the_position_itself(bot: Bot, seat: Seat) -> None:
+    bot.start("up", *HOLDING, seat=seat)
+    bot.until(lambda: bot.shown().get("position", {}).get("qty"), 40.0)
+    run = bot.run_file()
+    os.kill(run["pid"], signal.SIGSTOP)
+    os.kill(run["trader_pid"], signal.SIGKILL)
+    bot.kill()
+    code, said = command(bot, seat, "halt", "--flatten", sets=("bot.allow_trade=true",))
+    assert code == 0, said
+    assert seat.position_qty() == 0

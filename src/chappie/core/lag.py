@@ -9,6 +9,9 @@ from chappie.model.reports import QuoteSeen
 from chappie.model.timestamps import iso_ns
 from chappie.model.units import SECOND_NS, seconds_ns
 
+# A quote this old on a connection that just told its time is no late one: whoever publishes it
+# stamps it with another time than now, as one that plays a recording does.
+_NOT_OF_NOW_NS = 3600 * SECOND_NS
 # So many late steps within so long, and it is no accident: the process is too slow.
 _LATE_STEPS = 3
 _LATE_WITHIN_NS = 10 * SECOND_NS
@@ -27,7 +30,10 @@ class Lag:
         self.over_ns = (self.limit_ns + skew_ns) // 2
         # When the age of a quote was last known.
         self.known_ns = 0
+        # Whether stamps were seen that are of no use here.
+        self.not_of_now = False
         self._judged: QuoteSeen | None = None
+        self._stated_ns = 0
         self._late: list[int] = []
 
     def imaged(self, quote: QuoteSeen | None) -> None:
@@ -39,16 +45,23 @@ class Lag:
     ) -> int | None:
         """Its age when it was handled; None for one that says nothing, or was looked at before.
 
+        A stamp that does not move on says nothing either: it is not the time of this quote.
+
         ``offset_ns`` is the venue's clock minus ours.
         """
         if quote is self._judged:
             return None
         self._judged = quote
         stated_ns = None if quote.stamp is None else iso_ns(quote.stamp)
-        if stated_ns is None:
+        if stated_ns is None or stated_ns == self._stated_ns:
+            return None
+        self._stated_ns = stated_ns
+        age_ns = handled_wall_ns + offset_ns - stated_ns
+        if age_ns > _NOT_OF_NOW_NS:
+            self.not_of_now = True
             return None
         self.known_ns = now_ns
-        return handled_wall_ns + offset_ns - stated_ns
+        return age_ns
 
     def stepped_late(self, now_ns: int) -> None:
         """A step came long after it was due."""

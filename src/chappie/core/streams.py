@@ -369,7 +369,10 @@ class Streams:
         # Without a sure clock no age is known; that is a fault, or a reconnect, of its own.
         if quote is not None and self._skew.is_sure:
             offset_ns = self._skew.offset_ns or 0
+            was_of_now = not lag.not_of_now
             age_ns = lag.age_ns(quote, self._market.quote_wall_ns, offset_ns, at.now_ns)
+            if was_of_now and lag.not_of_now:
+                self._outbox.log("warning", "quotes_not_of_now", stamp=quote.stamp)
             if age_ns is not None and age_ns > lag.limit_ns:
                 words = f"a quote was {age_ns / SECOND_NS:.2f} s old when it was handled"
                 faults.raise_(Fault.FEED_LAGS, at, words, Stream.QUOTE.value)
