@@ -202,6 +202,6 @@ def test_stamps_that_do_not_move_or_are_not_of_now_say_nothing() -> None:
 def test_a_recording_that_is_played_as_it_was_is_traded_on_and_told_of() -> None:
     rig = trusting()
     old_quote(rig, 86_400.0)
-    rig.wait(1, rig.quote)
+    rig.wait(0.5)
     assert LAGS not in rig.faults
     assert len(rig.said("quotes_not_of_now")) == 1
