@@ -120,8 +120,6 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         "[orders]\nack_timeout_s = 15", ("orders.resolve_within_s", "ack_timeout_s = 15.0")),
     "a fault before the second reconciliation": (
         "[reconcile]\nevery_s = 60", ("reconcile.fault_after_s", "every_s = 60.0")),
-    "a fault before a difference counts": (
-        "[reconcile]\ngrace_s = 60", ("reconcile.fault_after_s", "grace_s = 60.0")),
     "a back-off above its bound": (
         "[supervisor]\nbackoff_initial_s = 61", ("supervisor.backoff_max_s", "initial_s = 61.0")),
 }  # fmt: skip

@@ -93,7 +93,6 @@ IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
     ({"feed.check_every_s": 6.0}, "feed.check_every_s"),
     ({"rate_limit.lock_below": 21}, "rate_limit.unlock_above"),
     ({"reconcile.every_s": 60.0}, "reconcile.fault_after_s"),
-    ({"reconcile.grace_s": 60.0}, "reconcile.fault_after_s"),
     ({"dead_man.refresh_every_s": 60.0}, "dead_man.timeout_s"),
     ({"supervisor.backoff_initial_s": 61.0}, "supervisor.backoff_max_s"),
     ({"operator.port": -1}, "operator.port"),

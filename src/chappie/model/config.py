@@ -290,12 +290,6 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             f"{c.reconcile.fault_after_s} must exceed reconcile.every_s = {c.reconcile.every_s}",
         ),
         (
-            "reconcile.fault_after_s",
-            # A difference would end the process before it counts as one.
-            c.reconcile.fault_after_s > c.reconcile.grace_s,
-            f"{c.reconcile.fault_after_s} must exceed reconcile.grace_s = {c.reconcile.grace_s}",
-        ),
-        (
             "dead_man.timeout_s",
             c.dead_man.timeout_s > c.dead_man.refresh_every_s,
             f"{c.dead_man.timeout_s} must exceed dead_man.refresh_every_s = "
