@@ -404,6 +404,7 @@ def test_what_a_person_has_to_look_at_latches_a_halt_and_a_resume_starts_again(
             # While it is latched nobody starts, whoever asks.
             rig.guardian.start_again("without a resume")
             await rig.until(lambda _: rig.guardian.down_for == "halted")
+            await rig.until(lambda _: not rig.guardian.halting.is_under_way())
             assert (await rig.guardian.halting.resume("looked at it", "a test")).done
             await rig.until(lambda _: rig.screen.names().count("trader_started") == restarts + 2)
 
@@ -419,6 +420,7 @@ def test_a_latch_that_is_there_at_the_start_starts_nobody_until_it_is_cleared(
             await rig.until(lambda _: rig.guardian.down_for == "halted")
             assert (await rig.get("/healthz"))[0] == 200
             assert rig.guardian.trader is None
+            await rig.until(lambda _: not rig.guardian.halting.is_under_way())
             assert (await rig.guardian.halting.resume("looked at it", "a test")).done
             await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
             assert rig.guardian.down_for is None
