@@ -398,6 +398,7 @@ def test_what_a_person_has_to_look_at_latches_a_halt_and_a_resume_starts_again(
             await rig.until(lambda _: rig.guardian.down_for == reason)
             shown = rig.guardian.look()
             assert shown.trader.restarts == restarts
+            await rig.until(lambda _: latch.read(tmp_path) is not None)
             halt = latch.read(tmp_path)
             assert halt is not None
             assert reason in halt.words
