@@ -3,8 +3,10 @@
 import pytest
 
 from chappie.core.probe import Probe
-from chappie.model.commands import SendCall, SendFrame
+from chappie.model.commands import CloseStream, SendCall, SendFrame
 from chappie.model.units import SECOND_NS
+from tests.core.parts import config as configured
+from tests.core.rig import BID, Rig
 from tests.core.world import Calm, World, trading
 
 
@@ -110,3 +112,21 @@ def test_what_was_answered_in_an_earlier_silence_says_nothing_of_this_one() -> N
     assert probe.words(2) == "not probed"
     probe.asked(2, rest=True)
     assert probe.words(2).startswith("neither")
+
+
+def test_a_probe_that_finds_another_tick_ends_what_was_mirrored_in_the_old_one() -> None:
+    rig = Rig(configured())
+    rig.start()
+    rig.wait(2)
+    assert rig.core.streams.feed.all_synced
+    rig.instrument["tickSize"] = 0.05
+    rig.wait(2)
+    # The one read of the probe; the stream has told nothing of it yet.
+    assert "instrument_unknown" in str(rig.said("fault"))
+    assert not rig.core.streams.feed.all_synced
+    assert any(isinstance(one, CloseStream) for one in rig.done)
+    # What follows is mirrored by the new terms.
+    rig.wait(2)
+    rig.start()
+    assert rig.core.streams.feed.all_synced
+    assert rig.core.market.price(rig.core.market.book.best_bid) == BID

@@ -228,6 +228,12 @@ class Streams:
 
     def instrument(self, at: At, seen: InstrumentSeen) -> None:
         """The venue's terms, by REST or by stream (control F11)."""
+        held = self._market.instrument
+        tick = seen.instrument.tick_size
+        if self.connection.is_up and held is not None and tick != held.tick_size:
+            # A read may know it before the stream does: a silence is probed by one.
+            self._terms_changed(at, f"tickSize is now {tick}")
+            return
         self._market.seen = seen
         self._faults.clear(Fault.INSTRUMENT_UNKNOWN)
         if seen.instrument.state is InstrumentState.OPEN:
@@ -250,12 +256,16 @@ class Streams:
 
     def _inconsistent(self, at: At, report: Inconsistent) -> None:
         if report.stream is Stream.INSTRUMENT:
-            # Its terms changed under us: read them anew before anything is mirrored again. Answers
-            # under way are still read by the old ones.
-            self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, report.detail)
-            self._close(at, report.detail)
+            self._terms_changed(at, report.detail)
         else:
             self._unsync(at, report.stream, report.detail)
+
+    def _terms_changed(self, at: At, detail: str) -> None:
+        """What is mirrored counts ticks of another size: the terms are read anew before anything
+        is mirrored again. Answers under way are still read by the old ones.
+        """
+        self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, detail)
+        self._close(at, detail)
 
     def _wire_refused(self, at: At, report: Refused) -> None:
         why = report.why
