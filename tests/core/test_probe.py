@@ -130,3 +130,31 @@ def test_a_probe_that_finds_another_tick_ends_what_was_mirrored_in_the_old_one()
     rig.start()
     assert rig.core.streams.feed.all_synced
     assert rig.core.market.price(rig.core.market.book.best_bid) == BID
+
+
+def test_a_read_that_still_says_open_does_not_overrule_a_stream_that_says_closed() -> None:
+    rig = Rig(configured())
+    rig.start()
+    rig.silent.append("/instrument")
+    rig.wait(4)
+    probe = rig.asked_for("GET", rig.calls("GET", "/instrument")[-1].path)
+    rig.say("instrument", "update", {"symbol": "XBTUSD", "state": "Closed"})
+    assert "instrument_not_open" in rig.faults
+    rig.answer(probe, [{**rig.instrument, "state": "Open"}])
+    assert {"instrument_not_open", "stream_unsynced:instrument"} <= set(rig.faults)
+    # The new image has the last word.
+    rig.instrument["state"] = "Closed"
+    rig.image("instrument")
+    assert "instrument_not_open" in rig.faults
+    assert "stream_unsynced:instrument" not in rig.faults
+
+
+def test_where_the_stream_lost_the_word_that_it_opens_a_read_brings_a_new_image() -> None:
+    rig = Rig(configured())
+    rig.start()
+    rig.say("instrument", "update", {"symbol": "XBTUSD", "state": "Closed"})
+    rig.wait(12, each=rig.quote)
+    assert "stream_unsynced:instrument" in rig.faults
+    rig.image("instrument")
+    rig.say("instrument", "update", {"symbol": "XBTUSD", "markPrice": 60_000.5})
+    assert not {"instrument_not_open", "stream_unsynced:instrument"} & set(rig.faults)

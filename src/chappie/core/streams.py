@@ -226,14 +226,23 @@ class Streams:
         if conn == self.connection.conn and self.connection.is_up:
             self._lost(at, f"closed by the venue, code {code} {detail}".rstrip())
 
+    def instrument_read(self, at: At, seen: InstrumentSeen) -> None:
+        """The venue's terms by REST. The read may be older than what the stream told, or newer, or
+        the stream has lost a word: where they contradict each other a new image tells.
+        """
+        held, read = self._market.instrument, seen.instrument
+        if held is not None and self.connection.is_up and read.tick_size != held.tick_size:
+            self._terms_changed(at, f"tickSize is now {read.tick_size}")
+        elif (
+            held is not None and self.feed.synced(Stream.INSTRUMENT) and read.state != held.state
+        ):
+            words = f"state {held.state.value} by the stream, {read.state.value} by REST"
+            self.overdue(at, Stream.INSTRUMENT, words)
+        else:
+            self.instrument(at, seen)
+
     def instrument(self, at: At, seen: InstrumentSeen) -> None:
-        """The venue's terms, by REST or by stream (control F11)."""
-        held = self._market.instrument
-        tick = seen.instrument.tick_size
-        if self.connection.is_up and held is not None and tick != held.tick_size:
-            # A read may know it before the stream does: a silence is probed by one.
-            self._terms_changed(at, f"tickSize is now {tick}")
-            return
+        """The venue's terms (control F11)."""
         self._market.seen = seen
         self._faults.clear(Fault.INSTRUMENT_UNKNOWN)
         if seen.instrument.state is InstrumentState.OPEN:
