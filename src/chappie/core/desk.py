@@ -185,6 +185,10 @@ class Desk:
         """An order of ours that only the venue remembers: of a dead run whose log is lost."""
         order = adopted(row, at.now_ns)
         if order is not None:
+            switch = self.arming.switch
+            if not switch.may_stand:
+                # Whoever sent it armed the switch first.
+                switch.inherited(at.now_ns, self._requests.fence_ns(at))
             self._tell(order)
             self._put(at, order)
 

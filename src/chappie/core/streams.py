@@ -233,9 +233,7 @@ class Streams:
         held, read = self._market.instrument, seen.instrument
         if held is not None and self.connection.is_up and read.tick_size != held.tick_size:
             self._terms_changed(at, f"tickSize is now {read.tick_size}")
-        elif (
-            held is not None and self.feed.synced(Stream.INSTRUMENT) and read.state != held.state
-        ):
+        elif held is not None and self.feed.synced(Stream.INSTRUMENT) and read.state != held.state:
             words = f"state {held.state.value} by the stream, {read.state.value} by REST"
             self.overdue(at, Stream.INSTRUMENT, words)
         else:
