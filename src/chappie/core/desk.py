@@ -444,7 +444,7 @@ class Desk:
             self._send_cancel(at, known, self._dialect.cancel((), ids), why)
 
     def _cancels_wait(self, at: At, orders: list[Order], why: str) -> None:
-        """Say once for each wait which orders rest that should go, and when the switch takes them."""
+        """Say once for each wait which orders should go and rest, and when the switch fires."""
         until_ns = self._budget.told_until_wall_ns
         if not orders or until_ns <= self._waits_until_wall_ns:
             return
