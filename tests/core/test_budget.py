@@ -85,6 +85,16 @@ def test_it_locks_below_and_unlocks_only_well_above(levels: list[int], locked: b
     assert spent.is_open(Lane.CANCEL, 0)
 
 
+def test_a_full_bucket_unlocks_though_the_venue_grants_less_than_is_configured() -> None:
+    spent = Budget(RateLimitConfig(lock_below=10, unlock_above=200))
+    spent.seen(0, seen(59, limit=60))
+    spent.judge(0)
+    assert spent.locked
+    spent.seen(0, seen(60, limit=60))
+    spent.judge(0)
+    assert not spent.locked
+
+
 def test_a_wait_that_the_venue_asked_for_is_kept_to_its_end() -> None:
     asked = budget()
     asked.limited(at(0), 3.0, seen(50))

@@ -3,8 +3,10 @@
 import pytest
 
 from chappie.core.probe import Probe
-from chappie.model.commands import SendCall, SendFrame
+from chappie.model.commands import CloseStream, SendCall, SendFrame
 from chappie.model.units import SECOND_NS
+from tests.core.parts import config as configured
+from tests.core.rig import BID, Rig
 from tests.core.world import Calm, World, trading
 
 
@@ -110,3 +112,49 @@ def test_what_was_answered_in_an_earlier_silence_says_nothing_of_this_one() -> N
     assert probe.words(2) == "not probed"
     probe.asked(2, rest=True)
     assert probe.words(2).startswith("neither")
+
+
+def test_a_probe_that_finds_another_tick_ends_what_was_mirrored_in_the_old_one() -> None:
+    rig = Rig(configured())
+    rig.start()
+    rig.wait(2)
+    assert rig.core.streams.feed.all_synced
+    rig.instrument["tickSize"] = 0.05
+    rig.wait(2)
+    # The one read of the probe; the stream has told nothing of it yet.
+    assert "instrument_unknown" in str(rig.said("fault"))
+    assert not rig.core.streams.feed.all_synced
+    assert any(isinstance(one, CloseStream) for one in rig.done)
+    # What follows is mirrored by the new terms.
+    rig.wait(2)
+    rig.start()
+    assert rig.core.streams.feed.all_synced
+    assert rig.core.market.price(rig.core.market.book.best_bid) == BID
+
+
+def test_a_read_that_still_says_open_does_not_overrule_a_stream_that_says_closed() -> None:
+    rig = Rig(configured())
+    rig.start()
+    rig.silent.append("/instrument")
+    rig.wait(4)
+    probe = rig.asked_for("GET", rig.calls("GET", "/instrument")[-1].path)
+    rig.say("instrument", "update", {"symbol": "XBTUSD", "state": "Closed"})
+    assert "instrument_not_open" in rig.faults
+    rig.answer(probe, [{**rig.instrument, "state": "Open"}])
+    assert {"instrument_not_open", "stream_unsynced:instrument"} <= set(rig.faults)
+    # The new image has the last word.
+    rig.instrument["state"] = "Closed"
+    rig.image("instrument")
+    assert "instrument_not_open" in rig.faults
+    assert "stream_unsynced:instrument" not in rig.faults
+
+
+def test_where_the_stream_lost_the_word_that_it_opens_a_read_brings_a_new_image() -> None:
+    rig = Rig(configured())
+    rig.start()
+    rig.say("instrument", "update", {"symbol": "XBTUSD", "state": "Closed"})
+    rig.wait(12, each=rig.quote)
+    assert "stream_unsynced:instrument" in rig.faults
+    rig.image("instrument")
+    rig.say("instrument", "update", {"symbol": "XBTUSD", "markPrice": 60_000.5})
+    assert not {"instrument_not_open", "stream_unsynced:instrument"} & set(rig.faults)

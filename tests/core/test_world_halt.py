@@ -9,7 +9,7 @@ import pytest
 
 from chappie.model.commands import DropOrders, SayHalted, SendCall, SendOrder
 from chappie.model.config import Config
-from chappie.model.events import HaltAsked, StopAsked
+from chappie.model.events import Event, HaltAsked, StopAsked
 from chappie.model.units import SECOND_NS
 from chappie.simvenue.market import MarketFloor
 from tests.core.world import ANOTHER_HAND, Calm, Target, World, trading
@@ -131,6 +131,17 @@ def test_a_halt_is_obeyed_only_when_an_order_on_its_way_can_no_longer_arrive() -
 
 def sent_orders(world: World) -> list[int]:
     return [at for at, command in world.bot.done if isinstance(command, SendOrder)]
+
+
+@pytest.mark.parametrize("asked", [HALT, StopAsked("operator", "SIGTERM")])
+@pytest.mark.parametrize("fate", ["lose_request", "accept_then_timeout"])
+def test_a_stop_asks_again_for_a_disarm_whose_answer_is_lost(fate: str, asked: Event) -> None:
+    world = resting()
+    world.arm(fate, route="/order/cancelAllAfter", method="POST", count=1)
+    world.bot.deliver(asked)
+    stop = world.run_to_stop(3)
+    assert (stop.known, world.working) == (True, [])
+    assert world.exchange.pit.accounts[1].cancel_at_ns is None, "it would take foreign orders"
 
 
 def test_another_stop_under_way_keeps_its_reason_when_a_halt_comes() -> None:

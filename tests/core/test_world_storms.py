@@ -10,6 +10,7 @@ import pytest
 from chappie.model.enums import Lane
 from chappie.model.records import Kept, Waits
 from chappie.model.state import Mode
+from chappie.model.timestamps import iso_ns
 from chappie.model.units import SECOND_NS
 from chappie.simulation.sockets import OUR_PEER
 from chappie.simvenue.options import Limits
@@ -69,6 +70,22 @@ def test_in_a_storm_of_429_nobody_sends_before_the_time_that_was_told(ms: int) -
         gap_ns = later["atNs"] - told["atNs"]
         assert gap_ns < SECOND_NS // 2 or gap_ns >= ms * 1_000_000, waves
     assert any(row["method"] == "DELETE" for row in sent)
+
+
+def test_orders_that_should_go_while_the_venue_wants_nothing_are_told_of_once() -> None:
+    world, policy = resting()
+    (order,) = world.working
+    world.arm("throttle_429", ms=30_000)
+    assert world.run(20, lambda: "budget_low" in world.bot.faults)
+    world.arm("mute_all")
+    policy.target = 0
+    world.run_to_stop(30)
+    (told,) = world.bot.said("cancels_wait")
+    assert told.fields["clOrdID"] == [order["clOrdID"]]
+    fires_ns = world.exchange.pit.accounts[1].cancel_at_ns
+    assert fires_ns is not None
+    assert abs((iso_ns(str(told.fields["switch_fires"])) or 0) - fires_ns) < SECOND_NS
+    assert not world.sent("DELETE", "/order")
 
 
 def test_a_429_on_order_entry_alone_lets_the_cancel_through_when_its_time_is_over() -> None:

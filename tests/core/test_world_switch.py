@@ -1,5 +1,7 @@
 """The dead man's switch against the whole core: read back, renewed, missed, and its last minute."""
 
+import pytest
+
 from chappie.model.timestamps import iso_ns, ns_iso
 from chappie.model.units import SECOND_NS
 from tests.core.rig import Rig, execution_row, order_row
@@ -101,3 +103,17 @@ def test_foreign_orders_are_shown_by_their_ids_and_only_the_newest() -> None:
     assert (shown[-1].order_id, shown[-1].cl_ord_id) == ("venue-fast", "fast")
     assert shown[0].cl_ord_id == "hand-11"
     assert len(rig.said("foreign_order")) == 30
+
+
+@pytest.mark.parametrize("halted", ["by hand", None])
+def test_the_switch_of_a_dead_run_whose_log_is_lost_is_taken_off(halted: str | None) -> None:
+    """It would take the orders of others, long after ours are gone."""
+    world = World(trading(orders={"style": "post_only"}), policy=Target(100), market=Calm())
+    assert world.run(20, lambda: bool(world.working))
+    world.bot.die()
+    account = world.exchange.pit.accounts[1]
+    assert account.cancel_at_ns is not None
+    world.policy = Target(0)
+    world.start(epoch=2, halted=halted)
+    assert world.run(30, lambda: account.cancel_at_ns is None)
+    assert world.working == []

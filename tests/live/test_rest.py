@@ -380,6 +380,24 @@ def test_an_order_is_withdrawn_in_the_same_turn_of_the_loop_in_which_it_was_sent
     on_wire(answer_ok, test)
 
 
+def test_an_order_whose_own_end_begins_the_stop_ends_once() -> None:
+    """The event that ends it leads to a stop in the same step, and a stop withdraws orders."""
+
+    async def test(rig: Rig, server: WireServer) -> None:
+        def stop_at(event: Event) -> None:
+            rig.events.put_nowait(event)
+            rig.client.drop_orders()
+
+        rig.client._deliver = stop_at
+        rig.client.send_order(send_order(1, send_by_ns=0, expires_s=wall_s() + 5))
+        assert await rig.event() == Unanswered(1, False, "not sent: its deadline had passed")
+        rig.call(request_id=2)
+        assert isinstance(await rig.event(), Answered)
+        assert len(server.requests) == 1
+
+    on_wire(answer_ok, test)
+
+
 def patient_order(request_id: int) -> SendOrder:
     """An order that may leave and be answered for long."""
     return send_order(

@@ -13,8 +13,12 @@ from chappie.model.config import Config
 from chappie.model.enums import Lane
 from chappie.model.reports import Outcome, SwitchArmed
 from chappie.model.timestamps import ns_iso
-from chappie.model.units import At, seconds_ns
+from chappie.model.units import SECOND_NS, At, seconds_ns
 from chappie.venues.interface import Dialect
+
+# At the end of a run the answer to a disarm is waited for no longer: there is no later step that
+# repeats it, and a switch that stays armed takes the orders of others.
+_LAST_ANSWER_NS = SECOND_NS
 
 
 class Arming:
@@ -69,7 +73,7 @@ class Arming:
         a run.
         """
         if self.switch.may_stand and self._skew.is_sure and self.switch.may_ask(at.now_ns):
-            self._send(at, disarm=True)
+            self._send(at, disarm=True, answer_ns=_LAST_ANSWER_NS)
         stands = self.switch.may_stand and self._skew.is_sure
         return not stands and not self.switch.pending
 
@@ -101,9 +105,9 @@ class Arming:
         """No renewal came, and it may fire before a cancel that is sent later is carried out."""
         return self.switch.runs_out(at.now_ns + self._cancel_takes_ns)
 
-    def _send(self, at: At, disarm: bool) -> None:
+    def _send(self, at: At, disarm: bool, answer_ns: int | None = None) -> None:
         if not self._budget.is_open(Lane.CANCEL, at.now_ns):
             return
         call = self._dialect.arm_switch(0.0 if disarm else self.switch.timeout_s)
         self.switch.asked(at.now_ns, disarm, self._requests.fence_ns(at))
-        self._requests.call(at, Lane.CANCEL, call, ForSwitch(disarm))
+        self._requests.call(at, Lane.CANCEL, call, ForSwitch(disarm), answer_ns)

@@ -191,7 +191,8 @@ class Budget:
         left = self.remaining(now_ns)
         if left < self._config.lock_below:
             self.locked = True
-        elif left > self._config.unlock_above:
+        elif left > min(self._config.unlock_above, self.limit - 1):
+            # A full bucket unlocks though the venue grants less than the configuration asks for.
             self.locked = False
         return self.is_locked(now_ns)
 

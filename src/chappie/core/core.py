@@ -324,7 +324,7 @@ class Core:
     def _read_settled(self, at: At, purpose: ForRead, outcome: Outcome) -> None:
         match outcome:
             case InstrumentRead():
-                self.streams.instrument(at, outcome.seen)
+                self.streams.instrument_read(at, outcome.seen)
             case KeyRead():
                 self._judge_key(at, outcome)
             case MarginRead():

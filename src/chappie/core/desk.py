@@ -63,6 +63,7 @@ from chappie.model.reports import (
     RequestExpired,
     Unknown,
 )
+from chappie.model.timestamps import ns_iso
 from chappie.model.units import MILLISECOND_NS, SECOND_NS, At, Contracts
 from chappie.venues.interface import Dialect
 
@@ -100,6 +101,8 @@ class Desk:
         # By clOrdID, of live orders: between two queries, and between two cancels.
         self._asking: dict[str, Pace] = {}
         self._cancelling: dict[str, Pace] = {}
+        # The end of the wait of which it was said.
+        self._waits_until_wall_ns = 0
         self._dialect = dialect
         self._outbox = outbox
         self._faults = faults
@@ -185,6 +188,10 @@ class Desk:
         """An order of ours that only the venue remembers: of a dead run whose log is lost."""
         order = adopted(row, at.now_ns)
         if order is not None:
+            switch = self.arming.switch
+            if not switch.may_stand:
+                # Whoever sent it armed the switch first.
+                switch.inherited(at.now_ns, self._requests.fence_ns(at))
             self._tell(order)
             self._put(at, order)
 
@@ -424,6 +431,7 @@ class Desk:
         An orphan goes by its orderID: names are unique among open orders only.
         """
         if not self._budget.is_open(Lane.CANCEL, at.now_ns):
+            self._cancels_wait(at, orders, why)
             return
         orders = [o for o in orders if self._cancel_pace(o.asked.cl_ord_id).is_due(at.now_ns)]
         known = [o for o in orders if o.orphan and o.said is not None]
@@ -434,6 +442,19 @@ class Desk:
         if known:
             ids = [order.said.order_id for order in known if order.said is not None]
             self._send_cancel(at, known, self._dialect.cancel((), ids), why)
+
+    def _cancels_wait(self, at: At, orders: list[Order], why: str) -> None:
+        """Say once for each wait which orders should go and rest, and when the switch fires."""
+        until_ns = self._budget.told_until_wall_ns
+        if not orders or until_ns <= self._waits_until_wall_ns:
+            return
+        self._waits_until_wall_ns = until_ns
+        fires_ns = self.arming.switch.fires_wall_ns
+        fires = None if fires_ns is None else ns_iso(fires_ns)
+        names, until = [order.asked.cl_ord_id for order in orders], ns_iso(until_ns)
+        self._outbox.log(
+            "warning", "cancels_wait", clOrdID=names, why=why, until=until, switch_fires=fires
+        )
 
     def _send_cancel(self, at: At, orders: list[Order], call: HttpCall, why: str) -> None:
         names = tuple(order.asked.cl_ord_id for order in orders)

@@ -56,12 +56,13 @@ class Requests:
         self._next_id = 1
         self._under_way: dict[int, tuple[Purpose, int]] = {}
 
-    def call(self, at: At, lane: Lane, call: HttpCall, purpose: Purpose) -> int:
-        """Send a read, a cancel or the switch."""
+    def call(
+        self, at: At, lane: Lane, call: HttpCall, purpose: Purpose, answer_ns: int | None = None
+    ) -> int:
+        """Send a read, a cancel or the switch; ``answer_ns`` where less patience is wanted."""
         request_id = self._take(at, purpose)
-        self._outbox.put(
-            SendCall(request_id, lane, call, self._expires_s(at.wall_ns), self._answer_ns)
-        )
+        within_ns = self._answer_ns if answer_ns is None else min(answer_ns, self._answer_ns)
+        self._outbox.put(SendCall(request_id, lane, call, self._expires_s(at.wall_ns), within_ns))
         return request_id
 
     def order(

@@ -226,8 +226,21 @@ class Streams:
         if conn == self.connection.conn and self.connection.is_up:
             self._lost(at, f"closed by the venue, code {code} {detail}".rstrip())
 
+    def instrument_read(self, at: At, seen: InstrumentSeen) -> None:
+        """The venue's terms by REST. The read may be older than what the stream told, or newer, or
+        the stream has lost a word: where they contradict each other a new image tells.
+        """
+        held, read = self._market.instrument, seen.instrument
+        if held is not None and self.connection.is_up and read.tick_size != held.tick_size:
+            self._terms_changed(at, f"tickSize is now {read.tick_size}")
+        elif held is not None and self.feed.synced(Stream.INSTRUMENT) and read.state != held.state:
+            words = f"state {held.state.value} by the stream, {read.state.value} by REST"
+            self.overdue(at, Stream.INSTRUMENT, words)
+        else:
+            self.instrument(at, seen)
+
     def instrument(self, at: At, seen: InstrumentSeen) -> None:
-        """The venue's terms, by REST or by stream (control F11)."""
+        """The venue's terms (control F11)."""
         self._market.seen = seen
         self._faults.clear(Fault.INSTRUMENT_UNKNOWN)
         if seen.instrument.state is InstrumentState.OPEN:
@@ -250,12 +263,16 @@ class Streams:
 
     def _inconsistent(self, at: At, report: Inconsistent) -> None:
         if report.stream is Stream.INSTRUMENT:
-            # Its terms changed under us: read them anew before anything is mirrored again. Answers
-            # under way are still read by the old ones.
-            self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, report.detail)
-            self._close(at, report.detail)
+            self._terms_changed(at, report.detail)
         else:
             self._unsync(at, report.stream, report.detail)
+
+    def _terms_changed(self, at: At, detail: str) -> None:
+        """What is mirrored counts ticks of another size: the terms are read anew before anything
+        is mirrored again. Answers under way are still read by the old ones.
+        """
+        self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, detail)
+        self._close(at, detail)
 
     def _wire_refused(self, at: At, report: Refused) -> None:
         why = report.why

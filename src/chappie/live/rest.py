@@ -37,7 +37,8 @@ _UNDER_WAY_MAX = {Lane.CANCEL: 8, Lane.RECONCILE: 4, Lane.REDUCE: 6, Lane.OPEN: 
 class _Request(msgspec.Struct):
     """A request that waits for its turn; ``send_by_ns`` is the last moment at which it may go.
 
-    ``left``: a connection is its own, so from there on bytes of it may have left.
+    ``left``: a connection is its own, so from there on bytes of it may have left. ``is_over``: its
+    one event is delivered, or about to be.
     """
 
     request_id: int
@@ -47,6 +48,7 @@ class _Request(msgspec.Struct):
     answer_by_ns: int
     is_order: bool = False
     left: bool = False
+    is_over: bool = False
 
 
 class RestClient:
@@ -125,9 +127,11 @@ class RestClient:
             queue.clear()
             queue.extend(kept)
         for task, request in self._under_way.items():
-            if request.is_order and not request.left and task.cancel():
+            withdrawn = request.is_order and not request.left and not request.is_over
+            if withdrawn and task.cancel():
                 dropped.append(request)
         for request in dropped:
+            request.is_over = True
             self._deliver(Unanswered(request.request_id, False, "not sent: withdrawn by a stop"))
 
     async def close(self) -> None:
@@ -167,7 +171,11 @@ class RestClient:
         self._start_waiting()
 
     async def _perform(self, request: _Request) -> None:
-        self._deliver(await self._exchange(request))
+        event = await self._exchange(request)
+        # What a stop withdrew meanwhile has had its event; and the stop may follow from this one.
+        if not request.is_over:
+            request.is_over = True
+            self._deliver(event)
 
     async def _exchange(self, request: _Request) -> Event:
         now_ns = self._clock().now_ns
