@@ -37,6 +37,7 @@ from chappie.guardian.shown import (
     why_stopped,
 )
 from chappie.guardian.venue import Venue, VenueFailedError
+from chappie.guardian.vigil import fence_s
 from chappie.guardian.ward import Hand as HaltsHand
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config
@@ -106,14 +107,13 @@ class Guardian:
         self._alerts = alerting or Alerts(plan.config, Herald((), outlet.event), outlet.event)
         self._run_file = RunFile(plan.state_dir, outlet.event)
         self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
-        orders = plan.config.orders
         self.hand = Hand(plan.config, plan.state_dir, plan.access, outlet.event)
         self.halting = Halting(
             plan.state_dir,
             self,
             hand or self.hand,
             outlet,
-            Bounds(fence_s=orders.expires_after_s + 1.0),
+            Bounds(fence_s=fence_s(plan.config)),
             allow_trade=plan.config.bot.allow_trade,
         )
         self._api: Api = api(self.look, self.halting)
@@ -166,6 +166,11 @@ class Guardian:
     @property
     def last_stop(self) -> LastStop | None:
         return self._burial.last_stop
+
+    @property
+    def may_arrive_s(self) -> float:
+        """So long a request of a dead trader may still arrive at the venue."""
+        return self._leftovers.quiet_s
 
     def start_again(self, why: str) -> None:
         """A person resumed: whoever stays down starts again, and its restarts are forgotten."""
@@ -287,9 +292,9 @@ class Guardian:
         if self._venue is not None:
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
+        await self._burial.expect()
         if self._stop.is_set() or self.halting.holds:
             return
-        await self._burial.expect()
         self._leftovers.started()
         self._next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
@@ -352,9 +357,11 @@ class Guardian:
                     "warning", "restarting", reason=reason.word, delay_s=round(delay_s, 3)
                 )
                 clearing = asyncio.create_task(self._leftovers.clear(stays_down=False))
-                await self._idle(delay_s)
-                over_s = max(0.0, bound_s - delay_s)
-                await self._or_stop(asyncio.wait({clearing}, timeout=over_s))
+                until_s = now_s() + max(delay_s, bound_s)
+                await self._idle(delay_s, unless_halted=True)
+                if not self.halting.holds:
+                    over_s = max(0.0, until_s - now_s())
+                    await self._or_stop(asyncio.wait({clearing}, timeout=over_s))
                 await _given_up(clearing)
             case StayDown(reason=word, detail=detail, halts=halts):
                 if word != reason.word:
@@ -377,8 +384,9 @@ class Guardian:
         clearing = asyncio.create_task(self._leftovers.clear(stays_down=True))
         await self._idle(None)
         await _given_up(clearing)
-        # A stray request of ours would take the switch from under the next trader's orders.
-        await self._idle(self.hand.stray_s)
+        # A stray request of ours would take the switch from under the next trader's orders, and
+        # one of the dead trader's might still bring an order (promise 6).
+        await self._idle(max(self.hand.stray_s, self._leftovers.quiet_s))
         self.down_for = None
         self._history = History(restarts=self._history.restarts + 1)
 
@@ -396,10 +404,10 @@ class Guardian:
         stop.cancel()
         await _given_up(task)
 
-    async def _idle(self, for_s: float | None) -> None:
+    async def _idle(self, for_s: float | None, *, unless_halted: bool = False) -> None:
         """So long, or with None until somebody starts us again; not when we are asked to end."""
         until_s = None if for_s is None else now_s() + for_s
-        while not self._stop.is_set():
+        while not self._stop.is_set() and not (unless_halted and self.halting.holds):
             if now_s() >= until_s if until_s is not None else self._again.is_set():
                 return
             self._show()
@@ -428,6 +436,7 @@ class Guardian:
             await self._keeper.stop(within_s)
         await telling
         await self._api.stop()
+        await self.halting.settled(_DISK_WITHIN_S / 4)
         await self._run_file.forget()
         self._outlet.event("info", "guardian_ended", code=ended.code, why=ended.line or self._why)
         self._outlet.close(_OUTLET_ENDS_WITHIN_S)

@@ -85,6 +85,9 @@ class Leftovers:
             if asked.now_ns < look.due_ns:
                 await asyncio.sleep((look.due_ns - asked.now_ns) / SECOND_NS)
                 continue
+            # A halt's own errand goes first; that ours would find no turn is nobody's news.
+            await self._hand.idle()
+            asked = clock.now()
             left = await self._look(_LOOK_S, disarm=look.disarm)
             if self._hand.cannot is not None and not stays_down:
                 # Without a key there is nothing to wait for; whoever stays down waits anyway.

@@ -20,6 +20,13 @@ _LONGEST_PAUSE_NS = 30 * SECOND_NS
 _SWITCH_LATE_NS = 10 * SECOND_NS
 
 
+def fence_s(config: Config) -> float:
+    """So long after a death a request of the dead may still arrive: its expiry is a whole second,
+    by a clock that may be behind ours (as the core's fence).
+    """
+    return config.orders.expires_after_s + 1.0 + max(1.0, config.clock.max_skew_s)
+
+
 class Look(msgspec.Struct, frozen=True):
     """Look at the venue, no sooner than at ``due_ns``; ``disarm``: and take the switch off."""
 
@@ -42,10 +49,7 @@ class Vigil:
         self._died(at)
 
     def _died(self, at: At) -> None:
-        orders, skew_s = self._config.orders, self._config.clock.max_skew_s
-        # An expiry is a whole second, by a clock that may be behind ours (as the core's fence).
-        within_s = orders.expires_after_s + 1.0 + max(1.0, skew_s)
-        self.fence_ns = at.now_ns + seconds_ns(within_s)
+        self.fence_ns = at.now_ns + seconds_ns(fence_s(self._config))
         timeout_ns = seconds_ns(self._config.dead_man.timeout_s)
         self._switch_until_ns = at.now_ns + timeout_ns + _SWITCH_LATE_NS
         self._pace = Pace(_FIRST_PAUSE_NS, _LONGEST_PAUSE_NS)
