@@ -239,6 +239,9 @@ class Guardian:
                     await self._keeper.ensure()
                 await self._or_stop(self._leftovers.before_start())
                 if await self.halting.holds_now():
+                    if self._before is None:
+                        # It was latched before we came, so nobody was told of it by us.
+                        self._outlet.event("warning", "halt_stands", reason=self.halting.words)
                     await self._stay_down(StopReason.HALTED.word, self.halting.words)
                     continue
                 await self._start_trader()
