@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chappie.guardian.guardian import Plan
+from chappie.guardian.plan import Plan
 from chappie.live import latch
 from chappie.model.config import BotConfig, OrdersConfig
 from chappie.model.state import Mode

@@ -6,7 +6,6 @@ import os
 import signal
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,31 +17,24 @@ from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.halting import Bounds, Halting
-from chappie.guardian.hand import Access, Hand
+from chappie.guardian.hand import Hand
 from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Run, trader_is_there
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
 from chappie.guardian.leftovers import Leftovers
 from chappie.guardian.outlet import Outlet
+from chappie.guardian.picture import Picture
+from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
 from chappie.guardian.run_file import RunFile
-from chappie.guardian.shown import (
-    Setting,
-    Shown,
-    TraderState,
-    faults_in_words,
-    merge,
-    why_stopped,
-)
+from chappie.guardian.shown import Shown
 from chappie.guardian.venue import Venue, VenueFailedError
 from chappie.guardian.vigil import fence_s
 from chappie.guardian.ward import Hand as HaltsHand
 from chappie.live.state_dir import LastStop
-from chappie.model.config import Config
 from chappie.model.faults import StopReason
-from chappie.model.state import Mode
 
 _TICK_S = 0.25
 _ORPHAN_ENDS_WITHIN_S = 6.0
@@ -58,34 +50,6 @@ _ALERTS_END_WITHIN_S = 1.0
 
 _DISK_WITHIN_S = 2.0
 _HURRIED_S = 0.5
-
-
-def _no_access() -> Access | str:
-    return "the guardian was given no credentials"
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What to run. ``env`` is the trader's, without what the venue adds; ``for_s`` ends the run
-    by itself; ``effective`` is the configuration with each value's source, for the log; ``access``
-    is what opens the account to the guardian itself, or the words why nothing does.
-    """
-
-    config: Config
-    config_hash: str
-    state_dir: Path
-    command: tuple[str, ...]
-    env: dict[str, str]
-    for_s: float | None = None
-    effective: dict[str, object] = {}
-    warnings: tuple[str, ...] = ()
-    access: Callable[[], Access | str] = _no_access
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """How the guardian itself ended: the exit code and, unless in order, one line why."""
-
-    code: int
-    line: str = ""
 
 
 class Guardian:
@@ -123,8 +87,7 @@ class Guardian:
         )
         self._trader: Trader | None = None
         self._before: Trader | None = None
-        self._starting = True
-        self._next_start_s: float | None = None
+        self._picture = Picture(plan, outlet.event)
         self._history = History()
         # Why no trader is started until a person resumes.
         self.down_for: str | None = None
@@ -136,16 +99,7 @@ class Guardian:
         self._why = ""
         self._asked_s = 0.0
         self._last_resort = LastResort(self._kill_everything)
-        self._mode: Mode | None = None
-        self._decided = False
         self._started_at = iso_now()
-        self._setting = Setting(
-            allow_trade=plan.config.bot.allow_trade,
-            policy=plan.config.bot.policy,
-            venue=plan.config.venue.kind,
-            symbol=plan.config.venue.symbol,
-            config_hash=plan.config_hash,
-        )
 
     def ask_to_end(self, why: str) -> None:
         """End in order; asked again, without waiting for the trader. Loop's thread only."""
@@ -180,25 +134,13 @@ class Guardian:
 
     def look(self) -> Shown:
         """The picture of this moment."""
-        trader = self._trader
-        # A trader that is down is shown by its last words, ageing; a new one knows nothing yet.
-        source = trader if trader is not None else self._before
-        age_s = source.beat_age_s if source is not None else None
-        next_start_s = self._next_start_s
-        shown = merge(
-            self._setting,
-            source.state if source is not None else None,
-            age_s or 0.0,
-            trader is not None or self._starting,
-            TraderState(
-                pid=trader.pid if trader is not None else None,
-                restarts=self._history.restarts,
-                last_stop=self._burial.last_stop,
-                beat_age_s=None if age_s is None else round(age_s, 3),
-                next_start_s=None if next_start_s is None else max(0.0, next_start_s - now_s()),
-            ),
+        return self._picture.look(
+            self._trader,
+            self._before,
+            self._history.restarts,
+            self._burial.last_stop,
+            self.halting.standing,
         )
-        return msgspec.structs.replace(shown, halt=self.halting.standing)
 
     def obey(self, number: signal.Signals) -> None:
         """SIGUSR1 halts, SIGUSR2 halts and flattens."""
@@ -228,7 +170,7 @@ class Guardian:
 
     async def _supervise(self) -> Ended:
         while not self._stop.is_set():
-            self._starting = True
+            self._picture.starting = True
             if not await self._folder_is_free() and self._before is None:
                 return Ended(
                     StopReason.NOT_ALONE.value,
@@ -251,12 +193,12 @@ class Guardian:
                 if self._before is None:
                     return Ended(StopReason.INTERNAL_ERROR.value, str(error))
                 # It worked before and may again: a start that fails counts as a stop.
-                self._starting = False
+                self._picture.starting = False
                 last = self._before.state
                 stop = await self._burial.not_started(str(error), last)
                 await self._follow(StopReason.INTERNAL_ERROR, stop)
                 continue
-            self._starting = False
+            self._picture.starting = False
             if self._trader is None:
                 continue
             stalled = await self._watch()
@@ -299,7 +241,7 @@ class Guardian:
         if self._stop.is_set() or self.halting.holds:
             return
         self._leftovers.started()
-        self._next_start_s = None
+        self._picture.next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
         self._outlet.event(
             "info", "trader_started", pid=self._trader.pid, restarts=self._history.restarts
@@ -322,7 +264,7 @@ class Guardian:
                 if beats == 0:
                     self._write_run()
                 beats = trader.beats
-                self._tell_of(trader)
+                self._picture.first_decision(trader)
             self._outlet.tape.upkeep()
             self.halting.look()
             if self._keeper is not None:
@@ -355,7 +297,7 @@ class Guardian:
             case Restart() if self.halting.holds:
                 await self._stay_down(StopReason.HALTED.word, self.halting.words)
             case Restart(delay_s=delay_s):
-                self._next_start_s = now_s() + delay_s
+                self._picture.next_start_s = now_s() + delay_s
                 self._outlet.event(
                     "warning", "restarting", reason=reason.word, delay_s=round(delay_s, 3)
                 )
@@ -379,8 +321,8 @@ class Guardian:
 
     async def _stay_down(self, reason: str, detail: str) -> None:
         """Until a person resumes: nothing of ours is left at the venue, and we go on serving."""
-        self._starting = False
-        self._next_start_s = None
+        self._picture.starting = False
+        self._picture.next_start_s = None
         self.down_for = reason
         self._again.clear()
         self._outlet.event("error", "staying_down", reason=reason, detail=detail)
@@ -430,7 +372,7 @@ class Guardian:
         if self._before is not None:
             left_s = self._asked_s + _VENUE_ENDS_BY_S - now_s()
             await self._leftovers.last_look(_HURRIED_S if self._hurry.is_set() else left_s)
-        self._starting = False
+        self._picture.starting = False
         self._show()
         telling = self._tell_of_the_end(ended)
         if self._keeper is not None:
@@ -498,31 +440,7 @@ class Guardian:
         shown = self.look()
         self._outlet.shown = shown
         self._alerts.look(shown)
-        if shown.mode is not self._mode:
-            was = self._mode.value if self._mode is not None else None
-            because = why_stopped(shown)
-            why: dict[str, object] = {"reason": because} if because else {}
-            if words := faults_in_words(shown):
-                why["faults"] = words
-            self._outlet.event("info", "mode", mode=shown.mode.value, was=was, **why)
-            self._mode = shown.mode
-
-    def _tell_of(self, trader: Trader) -> None:
-        """The first decision is what an operator waits for after a start: say it loudly."""
-        state = trader.state
-        if self._decided or state is None or state.decision is None:
-            return
-        self._decided = True
-        decision = state.decision
-        self._outlet.event(
-            "info",
-            "first_decision",
-            number=decision.number,
-            target=decision.target,
-            order=decision.order,
-            allow_trade=state.allow_trade,
-            **({"note": decision.note} if decision.note else {}),
-        )
+        self._picture.tell(shown)
 
     def _write_run(self) -> None:
         trader = self._trader
