@@ -1,16 +1,21 @@
 """A guardian that is halted over each of its paths, over fake traders that obey or do not."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from chappie.guardian.plan import Plan
+from chappie.guardian.waits import last_waits
+from chappie.journal.kept import KeptLog
 from chappie.live import latch
 from chappie.model.config import BotConfig, OrdersConfig
+from chappie.model.records import Waits
 from chappie.model.state import Mode
 from tests.guardian.rig import Rig, plan, quick, running
 from tests.guardian.test_halting import FakeHand, Found
@@ -215,5 +220,24 @@ def test_a_person_s_resume_ends_a_crash_loop(tmp_path: Path) -> None:
             status, body = await rig.post("/api/resume", reason="mended")
             assert (status, body["halt"]) == (200, None)
             await rig.until(lambda shown: shown.trader.restarts > restarts)
+
+    asyncio.run(scene())
+
+
+def test_a_resume_from_a_refusal_takes_a_ban_for_lifted(tmp_path: Path) -> None:
+    wall_ns = time.time_ns()
+    with contextlib.closing(KeptLog(tmp_path / "kept.log")) as kept:
+        kept.append(Waits(wall_ns, wall_ns + 3_600_000_000_000, banned=True))
+
+    async def scene() -> None:
+        what = obedient(tmp_path, 2, "exit", "venue_refused", 14)
+        async with running(what, hand=FakeHand()) as rig:
+            await rig.until(lambda _: rig.guardian.down_for == "venue_refused")
+            first = rig.guardian.look().trader.restarts
+            assert (await rig.post("/api/resume", reason="the venue says so"))[0] == 200
+            await rig.until(lambda shown: shown.trader.restarts > first)
+            found = last_waits(tmp_path / "kept.log")
+            assert found is not None
+            assert not found.banned
 
     asyncio.run(scene())

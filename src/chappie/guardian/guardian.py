@@ -329,6 +329,8 @@ class Guardian:
         clearing = asyncio.create_task(self._leftovers.clear(stays_down=True))
         await self._idle(None)
         await _given_up(clearing)
+        if self._again.is_set() and reason == StopReason.VENUE_REFUSED.word:
+            await self.hand.lift_ban()
         # A stray request of ours would take the switch from under the next trader's orders, and
         # one of the dead trader's might still bring an order (promise 6).
         await self._idle(max(self.hand.stray_s, self._leftovers.quiet_s))

@@ -18,7 +18,7 @@ from chappie.guardian.clock import now_s
 from chappie.guardian.closing import Closing, Flattened
 from chappie.guardian.process import Trader
 from chappie.guardian.sweep import Left, Sweep
-from chappie.guardian.waits import last_waits
+from chappie.guardian.waits import last_waits, lift_ban
 from chappie.journal.framing import JournalError
 from chappie.journal.kept import KeptLog
 from chappie.live import clock
@@ -163,6 +163,21 @@ class Hand:
         finally:
             folder.close()
             self._done()
+
+    async def lift_ban(self) -> None:
+        """A person says that a ban is over: neither we nor the next trader wait for its end."""
+        self._asking.lift_ban()
+        wall_ns = clock.now().wall_ns
+
+        def lift() -> bool:
+            with contextlib.closing(StateDir(self._state_dir)) as state:
+                return lift_ban(state.kept_path, wall_ns)
+
+        try:
+            if await aside(lift, _DISK_WITHIN_S):
+                self._says("warning", "ban_lifted")
+        except (JournalError, StateTakenError, TimeoutError) as error:
+            self._says("error", "ban_not_lifted", detail=str(error) or "the disk does not answer")
 
     # --- the errand's surroundings
 
