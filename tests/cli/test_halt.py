@@ -248,6 +248,45 @@ def test_a_trader_that_hangs_is_killed_and_the_account_is_read_after_the_fence(
 # --- nobody
 
 
+def test_what_a_run_that_died_before_sent_last_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seat: Seat
+) -> None:
+    # Nobody took it away, so whoever wrote it was killed, perhaps a moment ago.
+    write_run(tmp_path, Run(pid=2**22 + 1))
+    late = threading.Thread(target=rest_late, args=(seat,))
+    late.start()
+    code, out, _ = halt(capsys, tmp_path, *at(seat), "--set", "orders.expires_after_s=2")
+    late.join()
+    assert (code, out[1]) == (0, "no trader runs here")
+    assert seat.open_orders() == []
+
+
+def test_in_a_folder_that_nobody_may_look_into_nothing_is_claimed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halt_module, "_TRADER_ENDS_WITHIN_S", 0.3)
+    real_open, real_stat = os.open, Path.stat
+
+    def no_open(path: object, *rest: object, **more: object) -> int:
+        if str(path).startswith(str(tmp_path)):
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, *rest, **more)  # type: ignore[call-overload, no-any-return]
+
+    def no_stat(path: Path, **more: bool) -> os.stat_result:
+        if path.parent == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return real_stat(path, **more)
+
+    monkeypatch.setattr(os, "open", no_open)
+    monkeypatch.setattr(Path, "stat", no_stat)
+    code, out, err = halt(capsys, tmp_path)
+    assert code == 1
+    assert out == []
+    assert "the latch could not be written" in err[0]
+    assert any("missing: the latch is not on disk" in line for line in err)
+    assert any("neither ended nor is it proven dead" in line for line in err)
+
+
 def test_with_nobody_there_what_is_ours_is_cancelled_by_id_and_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], seat: Seat
 ) -> None:

@@ -12,10 +12,11 @@ from chappie.cli.main import main
 from chappie.core.carried import carried
 from chappie.guardian import last_stop
 from chappie.guardian.instance import Lock
+from chappie.guardian.waits import last_waits
 from chappie.journal.kept import KeptLog
 from chappie.live import latch
 from chappie.live.state_dir import LastStop, StateDir
-from chappie.model.records import Adjusted, Kept, Opening
+from chappie.model.records import Adjusted, Kept, Opening, Waits
 from chappie.model.reports import Outcome, PositionRead, PositionSaid, Unknown
 from chappie.model.units import Contracts, Minor
 from tests.system.rig import SHORT, TRADING, Bot, Seat, Venue, a_venue
@@ -84,6 +85,26 @@ def test_without_a_halt_there_is_nothing_to_clear(
     code, lines = resume(capsys, tmp_path, *REASON)
     assert code == 0
     assert lines == [f"no halt is latched in {tmp_path}: there is nothing to clear"]
+
+
+def test_a_ban_is_lifted_where_no_halt_stands_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall_ns = time.time_ns()
+    hour_ns = 3_600_000_000_000
+    with contextlib.closing(KeptLog(tmp_path / "kept.log")) as kept:
+        kept.append(Waits(wall_ns, wall_ns + hour_ns, banned=True))
+    (tmp_path / "HALT").touch()
+    assert resume(capsys, tmp_path, *REASON)[0] == 0
+    found = last_waits(tmp_path / "kept.log")
+    assert found is not None
+    assert found.banned, "only the halt was resumed from"
+    code, lines = resume(capsys, tmp_path, *REASON)
+    assert (code, "taken for lifted" in lines[0]) == (0, True)
+    found = last_waits(tmp_path / "kept.log")
+    assert found is not None
+    assert (found.banned, found.until_wall_ns <= time.time_ns()) == (False, True)
+    assert "nothing to clear" in resume(capsys, tmp_path, *REASON)[1][0]
 
 
 def test_after_a_position_mismatch_it_says_what_to_do(

@@ -13,9 +13,10 @@ from chappie.guardian import token
 from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api, Operator, bind
 from chappie.guardian.channel import open_channels
-from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.guardian import Guardian
 from chappie.guardian.herald import Herald
 from chappie.guardian.outlet import Outlet
+from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.shown import Shown
 from chappie.guardian.venue import Venue
 from chappie.guardian.ward import Hand

@@ -115,6 +115,18 @@ def test_a_trader_that_is_never_started_again_is_told_with_the_way_out(tmp_path:
         asyncio.run(scene(receiver))
 
 
+def test_a_start_into_a_halt_that_stands_is_told(tmp_path: Path) -> None:
+    (tmp_path / "HALT").write_text("of yesterday")
+
+    async def scene(receiver: Receiver) -> None:
+        async with running(plan(tmp_path, 0, "forever"), urls=[receiver.url]):
+            alert = await told(receiver, "HALTED")
+            assert "of yesterday" in alert["message"]
+
+    with receiving() as receiver:
+        asyncio.run(scene(receiver))
+
+
 def test_alerts_leave_although_nothing_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,21 @@ def test_a_halt_says_how_to_resume_and_one_found_at_a_start_is_the_same_alert() 
     assert found.key in said(Resumed("x"), picture()).forgets
 
 
+def test_what_a_person_resumed_from_is_news_when_it_comes_again() -> None:
+    again = said(Resumed("mended", None, CRASH_LOOP), picture())
+    assert "The trader is started again: mended." in again.body
+    assert said(StayingDown(CRASH_LOOP, "x"), picture()).key in again.forgets
+    refused = said(Resumed("a new key", None, "venue_refused"), picture())
+    assert stopped(StopReason.VENUE_REFUSED).key in refused.forgets
+    assert "The halt is lifted" in said(Resumed("mended", "enough"), picture()).body
+
+
+@pytest.mark.parametrize("reason", [r for r in StopReason if not r.restarts])
+def test_after_a_stop_that_stays_down_the_way_out_is_named(reason: StopReason) -> None:
+    ends = (StopReason.OPERATOR, StopReason.GUARDIAN_LOST, StopReason.CONFIG)
+    assert ("chappie resume --reason TEXT" in stopped(reason).body) is (reason not in ends)
+
+
 def test_staying_down_is_told_only_where_the_stop_did_not_say_it() -> None:
     about = About("demo", "XBTUSD", "simulated", "now", picture())
     assert alert(StayingDown("venue_refused", "this is never restarted"), about) is None
@@ -159,6 +174,11 @@ def test_staying_down_is_told_only_where_the_stop_did_not_say_it() -> None:
 
 def test_a_foreign_order_says_that_the_switch_takes_the_whole_account() -> None:
     assert "takes the whole account" in said(ForeignOrders(("a",)), picture()).body
+
+
+def test_after_a_liquidation_the_way_out_is_a_resume() -> None:
+    fault = FaultActive("liquidated", "", "", "resume", 0.0)
+    assert "chappie resume --reason TEXT" in said(fault, picture()).body
 
 
 def test_a_missed_renewal_says_when_the_venue_cancels() -> None:

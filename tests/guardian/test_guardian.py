@@ -254,7 +254,7 @@ def test_a_bug_of_its_own_ends_the_trader_in_order_and_is_one_line(
             def broken(_: object) -> None:
                 raise KeyError("planted")
 
-            monkeypatch.setattr(rig.guardian, "_tell_of", broken)
+            monkeypatch.setattr(rig.guardian._picture, "first_decision", broken)
             ended = await rig.running
             assert ended.code == 70
             assert ended.line == "a bug in the guardian ended it: KeyError('planted')"

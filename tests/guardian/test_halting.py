@@ -101,10 +101,12 @@ class FakeHand:
         self.finds = list(finds) or [Found()]
         self.closes = closes
         self.swept = 0
+        self.whole = False
         self.closed = 0
 
-    async def leave_nothing(self, within_s: float) -> Found:
+    async def leave_nothing(self, within_s: float, *, whole: bool = False) -> Found:
         self.swept += 1
+        self.whole = whole
         return await self._come(self.finds.pop(0) if len(self.finds) > 1 else self.finds[0])
 
     async def flatten(self, within_s: float) -> Found:
@@ -134,6 +136,7 @@ class Scene:
         self.mortal = trader
         self.last_stop = last if last is not None else stop()
         self.down_for: str | None = None
+        self.may_arrive_s = 0.0
         self.again: list[str] = []
         self.told: list[str] = []
         self.hand = hand
@@ -233,14 +236,26 @@ def test_the_read_before_the_fence_proves_nothing(tmp_path: Path) -> None:
     assert done.missing == ["no read shows that none of our orders works: 503"]
 
 
+@pytest.mark.parametrize("trader", [FakeTrader(), None], ids=["unverified end", "dead before"])
+def test_whatever_a_trader_ended_in_its_last_request_may_come_after_the_first_read(
+    tmp_path: Path, trader: FakeTrader | None
+) -> None:
+    late = Found(verified=False, ours=1, detail="an order came late")
+    hand = FakeHand(Found(), late)
+    scene = Scene(tmp_path, trader, hand, last=stop(known=False))
+    scene.may_arrive_s = 0.02
+    done = halted(scene)
+    assert (done.verified, done.orders, hand.swept) == (False, 1, 2)
+
+
 def test_a_trader_that_cannot_be_killed_is_not_called_dead(tmp_path: Path) -> None:
     scene = Scene(tmp_path, FakeTrader(sees=False, dies=False), FakeHand())
     done = halted(scene, flatten=True)
     assert (done.acknowledged, done.flattened) == (False, False)
     assert "neither answered nor is it proven dead" in done.missing[0]
     assert scene.hand is not None
-    # No closing order while another process may still send.
-    assert scene.hand.closed == 0
+    # No closing order while another process may still send; but what it sent is cancelled.
+    assert (scene.hand.closed, scene.hand.whole) == (0, True)
     assert scene.told[-1] == "halt_done"
 
 
@@ -287,6 +302,62 @@ def test_a_latch_that_the_disk_refuses_is_told_once_and_tried_until_it_is_there(
     asyncio.run(play())
 
 
+def test_a_halt_while_an_earlier_one_is_still_being_latched_waits_for_the_same_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lets_go = latch.set_, threading.Event()
+
+    def slow(folder: Path, words: str) -> latch.Latch:
+        lets_go.wait(10.0)
+        return real(folder, words)
+
+    scene = Scene(tmp_path, None, FakeHand())
+
+    async def play() -> None:
+        scene.halting._bounds = msgspec.structs.replace(QUICK, latch_s=0.05)
+        monkeypatch.setattr(latch, "set_", slow)
+        first = await scene.halting.halt("one", False, "a test")
+        assert not first.latched
+        scene.halting._bounds = QUICK
+        # The look has found no file, and tries again.
+        for _ in range(20):
+            scene.halting.look()
+            await asyncio.sleep(0.005)
+        second = scene.halting.begin("two", True, "a test")
+        await asyncio.sleep(0.1)
+        lets_go.set()
+        assert (await second).missing == []
+
+    asyncio.run(play())
+
+
+def test_a_latch_that_came_late_and_was_resumed_since_is_not_the_next_halt_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lets_go = latch.set_, threading.Event()
+
+    def slow(folder: Path, words: str) -> latch.Latch:
+        lets_go.wait(10.0)
+        return real(folder, words)
+
+    monkeypatch.setattr(latch, "set_", slow)
+    scene = Scene(tmp_path, None, FakeHand())
+
+    async def play() -> None:
+        scene.halting._bounds = msgspec.structs.replace(QUICK, latch_s=0.05)
+        assert not (await scene.halting.halt("one", False, "a test")).latched
+        lets_go.set()
+        scene.halting._bounds = QUICK
+        await scene.turns(lambda: scene.halting._known is not None)
+        assert (await scene.halting.resume("looked", "a test")).done
+        assert (await scene.halting.halt("two", False, "a test")).latched
+        found = latch.read(tmp_path)
+        assert found is not None
+        assert found.words == "two"
+
+    asyncio.run(play())
+
+
 def test_a_disk_that_hangs_delays_the_word_to_the_trader_by_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,7 +384,7 @@ def test_a_disk_that_hangs_delays_the_word_to_the_trader_by_little(
 
 def test_a_bug_on_the_way_still_answers(tmp_path: Path) -> None:
     class Broken(FakeHand):
-        async def leave_nothing(self, within_s: float) -> Found:
+        async def leave_nothing(self, within_s: float, *, whole: bool = False) -> Found:
             raise ZeroDivisionError
 
     scene = Scene(tmp_path, None, Broken())
@@ -377,7 +448,7 @@ def test_halts_at_once_are_one_halt_and_a_flatten_upgrades_it(tmp_path: Path) ->
 
     async def play() -> list[HaltDone]:
         plain = asyncio.create_task(scene.halting.halt("one", False, "a test"))
-        await asyncio.sleep(0.02)
+        await scene.turns(lambda: trader.asked)
         flat = asyncio.create_task(scene.halting.halt("two", True, "another"))
         return list(await asyncio.gather(plain, flat))
 
@@ -507,6 +578,65 @@ def test_a_halt_that_was_latched_meanwhile_stays(tmp_path: Path) -> None:
     assert scene.halting.holds
     assert scene.again == []
     assert (tmp_path / "HALT").read_text() == "another"
+
+
+def test_a_slow_disk_under_a_resume_does_not_bring_the_halt_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, gone, lets_go = latch.clear, threading.Event(), threading.Event()
+
+    def slow(folder: Path, halt: latch.Latch) -> bool:
+        cleared = real(folder, halt)
+        gone.set()
+        lets_go.wait(10.0)
+        return cleared
+
+    monkeypatch.setattr(latch, "clear", slow)
+    scene = Scene(tmp_path, None, FakeHand())
+
+    async def play() -> None:
+        await scene.halting.halt("enough", False, "a test")
+        resuming = asyncio.create_task(scene.halting.resume("looked", "a test"))
+        await scene.turns(gone.is_set)
+        for _ in range(30):
+            scene.halting.look()
+            await asyncio.sleep(0.005)
+        assert not (await scene.halting.resume("me too", "another")).done
+        lets_go.set()
+        assert (await resuming).done
+        for _ in range(30):
+            scene.halting.look()
+            await asyncio.sleep(0.005)
+
+    asyncio.run(play())
+    assert not scene.halting.holds
+    assert latch.read(tmp_path) is None
+
+
+def test_a_halt_amid_a_resume_stays_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = latch.clear
+    scene = Scene(tmp_path, None, FakeHand())
+    asked, set_again = threading.Event(), threading.Event()
+
+    def late(folder: Path, halt: latch.Latch) -> bool:
+        asked.set()
+        set_again.wait(0.2)
+        return real(folder, halt)
+
+    async def play() -> None:
+        await scene.halting.halt("enough", False, "a test")
+        monkeypatch.setattr(latch, "clear", late)
+        resuming = asyncio.create_task(scene.halting.resume("looked", "a test"))
+        await scene.turns(asked.is_set)
+        done = await scene.halting.halt("no, wait", False, "another")
+        assert done.latched
+        assert latch.read(tmp_path) is not None
+        assert not (await resuming).done
+
+    asyncio.run(play())
+    assert scene.halting.holds
 
 
 def test_a_latch_that_cannot_be_removed_stays_and_is_told(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
 """A guardian that is halted over each of its paths, over fake traders that obey or do not."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from chappie.guardian.guardian import Plan
+from chappie.guardian.plan import Plan
+from chappie.guardian.waits import last_waits
+from chappie.journal.kept import KeptLog
 from chappie.live import latch
-from chappie.model.config import BotConfig
+from chappie.model.config import BotConfig, OrdersConfig
+from chappie.model.records import Waits
 from chappie.model.state import Mode
 from tests.guardian.rig import Rig, plan, quick, running
 from tests.guardian.test_halting import FakeHand, Found
@@ -170,6 +175,40 @@ def test_a_halt_while_a_restart_is_waited_for_keeps_it_from_coming(tmp_path: Pat
     asyncio.run(scene())
 
 
+def test_a_halt_ends_the_wait_for_a_restart_at_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        what = obedient(tmp_path, 2, "exit", "feed_stale", 10)
+        config = quick(backoff_initial_s=60.0, backoff_max_s=60.0)
+        what = msgspec.structs.replace(what, config=config)
+        async with running(what, hand=FakeHand()) as rig:
+            await rig.until(lambda shown: shown.trader.next_start_s is not None)
+            assert (await rig.post("/api/halt", reason="enough"))[0] == 200
+            await rig.until(lambda shown: shown.trader.next_start_s is None)
+            await rig.until(lambda _: rig.guardian.down_for == "halted")
+
+    asyncio.run(scene())
+
+
+def test_a_resume_starts_nobody_before_the_dead_one_s_last_request_can_have_arrived(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        what = obedient(tmp_path, 1, "signal", 9)
+        bot = BotConfig(allow_trade=True)
+        config = msgspec.structs.replace(
+            quick(max_restarts=0), bot=bot, orders=OrdersConfig(expires_after_s=3.0)
+        )
+        what = msgspec.structs.replace(what, config=config)
+        async with running(what, hand=FakeHand()) as rig:
+            await rig.until(lambda _: rig.guardian.down_for == "crash_loop")
+            assert (await rig.post("/api/resume", reason="too quick"))[0] == 200
+            assert rig.guardian.may_arrive_s > 1.0
+            await asyncio.sleep(0.5)
+            assert len([line for line in notes(tmp_path) if "started" in line]) == 1
+
+    asyncio.run(scene())
+
+
 def test_a_person_s_resume_ends_a_crash_loop(tmp_path: Path) -> None:
     async def scene() -> None:
         what = obedient(tmp_path, 2, "exit", "internal_error", 70)
@@ -181,5 +220,24 @@ def test_a_person_s_resume_ends_a_crash_loop(tmp_path: Path) -> None:
             status, body = await rig.post("/api/resume", reason="mended")
             assert (status, body["halt"]) == (200, None)
             await rig.until(lambda shown: shown.trader.restarts > restarts)
+
+    asyncio.run(scene())
+
+
+def test_a_resume_from_a_refusal_takes_a_ban_for_lifted(tmp_path: Path) -> None:
+    wall_ns = time.time_ns()
+    with contextlib.closing(KeptLog(tmp_path / "kept.log")) as kept:
+        kept.append(Waits(wall_ns, wall_ns + 3_600_000_000_000, banned=True))
+
+    async def scene() -> None:
+        what = obedient(tmp_path, 2, "exit", "venue_refused", 14)
+        async with running(what, hand=FakeHand()) as rig:
+            await rig.until(lambda _: rig.guardian.down_for == "venue_refused")
+            first = rig.guardian.look().trader.restarts
+            assert (await rig.post("/api/resume", reason="the venue says so"))[0] == 200
+            await rig.until(lambda shown: shown.trader.restarts > first)
+            found = last_waits(tmp_path / "kept.log")
+            assert found is not None
+            assert not found.banned
 
     asyncio.run(scene())

@@ -226,9 +226,15 @@ def test_a_ban_that_an_earlier_run_was_told_binds_the_guardian_too(
     kept.close()
 
     async def scene() -> None:
-        left = await a_hand(seat, tmp_path, Log()).leave_nothing(2.0)
+        log = Log()
+        hand = a_hand(seat, tmp_path, log)
+        left = await hand.leave_nothing(2.0)
         assert not left.verified
         assert "banned" in left.detail
+        assert seat.requests() == []
+        # Until a person says that it is over.
+        await hand.lift_ban()
+        assert log.names() == ["ban_lifted"]
+        assert (await hand.leave_nothing(10.0)).verified
 
     asyncio.run(scene())
-    assert seat.requests() == []

@@ -60,6 +60,16 @@ def test_a_trader_that_holds_the_folder_is_seen_and_one_that_ended_is_not(tmp_pa
     StateDir(tmp_path).close()
 
 
+def test_who_may_not_look_takes_nobody_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*args: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", forbidden)
+    assert trader_is_there(tmp_path)
+
+
 def test_run_json_reads_back_and_is_forgotten(tmp_path: Path) -> None:
     run = Run(pid=os.getpid(), operator="http://127.0.0.1:8642", trader_pid=5)
     write_run(tmp_path, run)

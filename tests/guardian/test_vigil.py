@@ -109,3 +109,27 @@ def test_a_trader_that_verified_its_own_end_leaves_nothing_to_look_for() -> None
     assert watched.bound_ns(at(100)) == 0
     watched.started()
     assert watched.next(stays_down=False) is not None
+
+
+def test_a_look_before_a_start_that_does_not_come_is_done_again_after_the_fence() -> None:
+    # It died, a start was about to come, and then a halt kept it from coming.
+    watched = vigil()
+    watched.looked_before_start(at(101), ZERO)
+    due = watched.next(stays_down=True)
+    assert due is not None
+    assert watched.quiet_ns(at(101)) == (FENCE_S - 1) * SECOND_NS
+    assert look(watched, 100, ZERO, stays_down=True) is False
+    assert watched.next(stays_down=True) == Look(at(100 + FENCE_S).now_ns, True)
+    watched.looked_before_start(at(100 + FENCE_S), ZERO)
+    assert watched.next(stays_down=False) is None
+    assert watched.quiet_ns(at(101)) == 0
+
+
+def test_where_another_instance_goes_on_the_switch_is_left_to_it() -> None:
+    watched = Vigil(Config(bot=BotConfig(allow_trade=True)), at(0))
+    watched.started()
+    watched.ended(at(100), verified=False, lives_on=True)
+    assert look(watched, 100, ZERO, stays_down=True) is False
+    assert watched.next(stays_down=True) == Look(at(100 + FENCE_S).now_ns, False)
+    assert look(watched, 100 + FENCE_S, ZERO, stays_down=True) is True
+    assert watched.are_none

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from chappie.journal.framing import JournalError
 from chappie.live import latch
 
 
@@ -33,6 +36,19 @@ def test_any_file_and_any_folder_of_that_name_is_a_halt(tmp_path: Path) -> None:
     halt = latch.read(tmp_path)
     assert halt is not None
     assert "cannot be read" in halt.words
+
+
+def test_where_nobody_can_look_it_is_a_halt_to_who_asks_and_not_one_that_was_set(
+    tmp_path: Path,
+) -> None:
+    # A file in the place of the folder fails every look, as a folder of somebody else does.
+    folder = tmp_path / "not a folder"
+    folder.touch()
+    halt = latch.read(folder)
+    assert halt is not None
+    assert not halt.is_there
+    with pytest.raises(JournalError):
+        latch.set_(folder, "enough")
 
 
 def test_an_empty_file_is_a_halt(tmp_path: Path) -> None:

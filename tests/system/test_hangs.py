@@ -110,6 +110,26 @@ def test_a_trader_that_stood_still_for_less_than_its_time_is_left_alone(
     agree(bot, seat)
 
 
+def test_under_a_guardian_that_stands_still_the_trader_goes_on_and_ends_with_it(
+    quiet: Venue, bot: Bot
+) -> None:
+    """Its pipe is there: it renews the switch and reconciles, until the guardian is gone."""
+    seat = quiet.seat()
+    bot.start("up", *FREE, *SETS, *SOON_FIRED, seat=seat)
+    order = resting(bot, seat)
+    trader = bot.run_file()["trader_pid"]
+    assert bot.process is not None
+    os.kill(bot.process.pid, signal.SIGSTOP)
+    # Longer than the switch of 4 s lasts without it, and than the guardian's own patience.
+    renewed = len(bot.named("dead_man_armed"))
+    bot.until(lambda: len(bot.named("dead_man_armed")) >= renewed + 6)
+    assert status(seat, order) == "New"
+    bot.kill()
+    bot.until(lambda: gone(trader))
+    assert status(seat, order) == "Canceled"
+    assert bot.last_stop()["reason"] == "guardian_lost"
+
+
 def test_a_hung_trader_that_nobody_watches_lets_the_switch_fire(quiet: Venue, bot: Bot) -> None:
     """Promise 7: only a healthy one renews it."""
     seat = quiet.seat()

@@ -31,6 +31,7 @@ from chappie.guardian.instance import (
     trader_is_there,
 )
 from chappie.guardian.venue import VenueFailedError
+from chappie.guardian.vigil import fence_s
 from chappie.guardian.ward import HaltDone
 from chappie.journal.framing import JournalError
 from chappie.live import latch
@@ -49,7 +50,6 @@ _TRADER_FLAT_WITHIN_S = 28.0
 _DEAD_WITHIN_S = 2.0
 _SWEEP_S = 10.0
 _FLATTEN_S = 25.0
-_FENCE_S = 3.0
 _LOOK_EVERY_S = 0.1
 
 
@@ -143,12 +143,16 @@ def _by_hand(
     if verified:
         assert stop is not None, "verified by it"
         orders, position = 0, stop.position
+    last = stop or last_stop.read(state_dir)
+    # Killed, here or before, or not sure of its own end: its last request may be on its way.
+    died = stop is None and run is not None
+    may_arrive = killed or died or (last is not None and not last.known)
     needs_order = flatten and allow_trade and ended and position != 0
     if not verified or needs_order:
         try:
             with account.of(state_dir, run, chosen) as there:
                 verified, orders, position, why, closed = asyncio.run(
-                    _read(there, state_dir, killed, needs_order)
+                    _read(there, state_dir, may_arrive, needs_order)
                 )
                 flattened = closed if needs_order else flattened
         except (ConfigProblem, VenueFailedError) as error:
@@ -168,15 +172,15 @@ def _by_hand(
 
 
 async def _read(
-    there: Account, state_dir: Path, killed: bool, close: bool
+    there: Account, state_dir: Path, may_arrive: bool, close: bool
 ) -> tuple[bool, int | None, int | None, str, bool]:
     """Verified, orders of ours, position, why not, and whether the position was closed."""
     access = Access(there.config.venue.rest_url, there.key, there.secret)
     hand = Hand(there.config, state_dir, lambda: access, _says)
     left = await hand.leave_nothing(_SWEEP_S)
-    if killed:
-        # Its last request may have arrived after that read (promise 6).
-        await asyncio.sleep(there.config.orders.expires_after_s + 1.0)
+    if may_arrive:
+        # The last request of a dead trader may have arrived after that read (promise 6).
+        await asyncio.sleep(fence_s(there.config))
         left = await hand.leave_nothing(_SWEEP_S)
     if not close or not left.verified or left.position == 0:
         return left.verified, left.ours, left.position, left.detail, left.position == 0

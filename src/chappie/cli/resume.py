@@ -19,6 +19,7 @@ from chappie.guardian import last_stop
 from chappie.guardian.instance import Lock, NotAloneError, Run, guardian_is_there, read_run
 from chappie.guardian.shown import Shown
 from chappie.guardian.venue import VenueFailedError
+from chappie.guardian.waits import lift_ban
 from chappie.guardian.ward import Resumed
 from chappie.journal.framing import JournalError, failed
 from chappie.journal.kept import KeptLog
@@ -168,6 +169,9 @@ def _resume(chosen: Settings, state: StateDir, reason: str, accepted: int | None
             )
         log.info("resumed", reason=reason, halt=halt.words)
         print(f"the halt is cleared: {printable(halt.words)}")
+    elif lift_ban(state.kept_path, time.time_ns()):
+        log.info("ban_lifted", reason=reason)
+        print("the ban that was recorded is taken for lifted: the next start asks the venue again")
     elif accepted is None:
         print(f"no halt is latched in {state.path}: there is nothing to clear{_hint(state)}")
         return

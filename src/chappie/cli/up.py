@@ -20,11 +20,12 @@ from chappie.guardian import token
 from chappie.guardian.alerting import Alerts
 from chappie.guardian.api import Api, Operator, PortTakenError, bind
 from chappie.guardian.channel import Channel
-from chappie.guardian.guardian import Ended, Guardian, Plan
+from chappie.guardian.guardian import Guardian
 from chappie.guardian.hand import Access
 from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
+from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.shown import Shown
 from chappie.model.faults import StopReason
 

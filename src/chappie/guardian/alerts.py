@@ -111,7 +111,13 @@ class HaltDone(msgspec.Struct, frozen=True):
 
 
 class Resumed(msgspec.Struct, frozen=True):
+    """A person lets it go on. ``halt`` is the one that is lifted, None where none was latched;
+    ``was`` is the reason that it stayed down for.
+    """
+
     reason: str
+    halt: str | None = None
+    was: str | None = None
 
 
 class Leftovers(msgspec.Struct, frozen=True):
@@ -186,6 +192,7 @@ HEARD: dict[str, type[Happening]] = {
     "trader_not_started": TraderNotStarted,
     "staying_down": StayingDown,
     "halt_asked": Halted,
+    "halt_stands": Halted,
     "halt_done": HaltDone,
     "resumed": Resumed,
     "leftovers": Leftovers,

@@ -46,8 +46,9 @@ _FOREIGN_MAX = 5
 _INFO, _WARNING, _CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 _NOTHING = "nothing now."
 _WATCH = "nothing now; if it comes again, look at `chappie status` and the log."
-_AGAIN = "then end chappie and start it again."
-_RESUME = "find out why, then run `chappie resume --reason TEXT`."
+_AGAIN = "then start it again."
+_GO_ON = "then run `chappie resume --reason TEXT`."
+_RESUME = f"find out why, {_GO_ON}"
 _ACCEPT = (
     "find out which position is right (a trade by hand? a lost state folder?), then run "
     "`chappie resume --reason TEXT --accept-position N`."
@@ -63,15 +64,17 @@ _AFTER_STOP = {
     "of the order. If it lasts, look for the order at the venue.",
     StopReason.POSITION_MISMATCH: _ACCEPT,
     StopReason.VENUE_REFUSED: "look at the API key at the venue (valid, enabled, may order, cannot "
-    f"withdraw) and at a ban of this address; {_AGAIN}",
+    f"withdraw) and at a ban of this address; {_GO_ON[:-1]}, or, where the key came by the "
+    "environment and is another now, end chappie and start it again.",
     StopReason.CLOCK_SKEW: "set this machine's clock right (NTP).",
     StopReason.INVARIANT_VIOLATED: "this is a bug in chappie: keep the state folder, look at the "
-    "account at the venue, and do not go on before the cause is found.",
+    "account at the venue, and do not go on before the cause is found; "
+    "`chappie resume --reason TEXT` lifts the halt.",
     StopReason.LOOP_STALLED: _WATCH,
-    StopReason.JOURNAL_FAILED: f"make room on the disk or mend it, {_AGAIN}",
+    StopReason.JOURNAL_FAILED: f"make room on the disk or mend it, {_GO_ON}",
     StopReason.VENUE_DEGRADED: "nothing now; look at the venue's status page.",
     StopReason.HALTED: _RESUME,
-    StopReason.NOT_ALONE: f"find the other instance on this account, end one of the two, {_AGAIN}",
+    StopReason.NOT_ALONE: f"find the other instance on this account, end one of the two, {_GO_ON}",
     StopReason.KILLED: "nothing now; if nobody killed it on purpose, look at the machine's memory.",
     StopReason.GUARDIAN_LOST: f"find out why the guardian ended, {_AGAIN}",
     StopReason.CONFIG: f"mend the configuration, {_AGAIN}",
@@ -80,7 +83,7 @@ _AFTER_STOP = {
 _BY_WORD = {reason.word: reason for reason in StopReason}
 _AFTER_FAULT = {
     Fault.POSITION_DISAGREES.value: _ACCEPT,
-    Fault.LIQUIDATED.value: f"look at the account and at bot.max_position, {_AGAIN}",
+    Fault.LIQUIDATED.value: f"look at the account and at bot.max_position, {_GO_ON}",
     Fault.POLICY_FAILED.value: "look at the policy's error in trader.log.",
     Fault.INSTRUMENT_NOT_OPEN.value: "nothing: it goes on when the venue opens the instrument.",
     Fault.CLOCK_SKEWED.value: "set this machine's clock right (NTP).",
@@ -149,9 +152,12 @@ def _said(what: Happening, about: About) -> _Said | None:
             return HALTED, _CRITICAL, "HALTED", lines, _RESUME, (_RESUMED,)
         case HaltDone():
             return _halt_done(what)
-        case Resumed(reason=reason):
-            lines = [f"The halt is lifted: {_short(reason)}."]
-            over = (HALTED, _HALT_DONE, _HALT_INCOMPLETE)
+        case Resumed(reason=reason, halt=halt, was=was):
+            what_ends = "The halt is lifted" if halt is not None else "The trader is started again"
+            lines = [f"{what_ends}: {_short(reason)}."]
+            # What a person looked at is over; when it comes again, it is news again.
+            down = (f"staying_down:{was}", f"stopped:{was}")
+            over = (HALTED, _HALT_DONE, _HALT_INCOMPLETE, *down)
             return _RESUMED, _WARNING, "resumed", lines, _NOTHING, over
         case Leftovers():
             return _leftovers(what)
@@ -222,7 +228,7 @@ def _staying_down(word: str, detail: str) -> _Said | None:
         # The alert of this stop has said so.
         return None
     lines = [f"The trader stays down: {_short(detail)}."]
-    step = _AFTER_STOP[reason] if reason is not None else f"look at the causes, {_AGAIN}"
+    step = _AFTER_STOP[reason] if reason is not None else f"look at the causes, {_GO_ON}"
     headline = "CRASH LOOP, stays down" if word == CRASH_LOOP else f"stays down: {word}"
     return f"staying_down:{word}", _CRITICAL, headline, lines, step, ()
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 async def aside(call: Callable[[], T], within_s: float) -> T:
     """What ``call`` returns or raises. Raises TimeoutError when it still hangs; it then goes on,
-    and nobody hears of its end.
+    and nobody hears of its end. The same where the machine has no thread left for it.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -39,5 +39,8 @@ async def aside(call: Callable[[], T], within_s: float) -> T:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=run, name="aside", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="aside", daemon=True).start()
+    except RuntimeError as error:
+        raise TimeoutError(f"no thread can be started: {error}") from error
     return await asyncio.wait_for(done, within_s)

@@ -84,6 +84,12 @@ class Asking:
             self._rest(at.now_ns + rest_until_wall_ns - at.wall_ns)
             self.banned = self.banned or banned
 
+    def lift_ban(self) -> None:
+        """A person says that it is over: try again."""
+        if self.banned:
+            self.banned = False
+            self._rest_until_ns = 0
+
     @property
     def is_waiting(self) -> bool:
         """A request is under way."""

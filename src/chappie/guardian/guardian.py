@@ -6,7 +6,6 @@ import os
 import signal
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,30 +17,24 @@ from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
 from chappie.guardian.halting import Bounds, Halting
-from chappie.guardian.hand import Access, Hand
+from chappie.guardian.hand import Hand
 from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Run, trader_is_there
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
 from chappie.guardian.leftovers import Leftovers
 from chappie.guardian.outlet import Outlet
+from chappie.guardian.picture import Picture
+from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.process import Trader
 from chappie.guardian.restarts import History, Restart, StayDown, judge
 from chappie.guardian.run_file import RunFile
-from chappie.guardian.shown import (
-    Setting,
-    Shown,
-    TraderState,
-    faults_in_words,
-    merge,
-    why_stopped,
-)
+from chappie.guardian.shown import Shown
 from chappie.guardian.venue import Venue, VenueFailedError
+from chappie.guardian.vigil import fence_s
 from chappie.guardian.ward import Hand as HaltsHand
 from chappie.live.state_dir import LastStop
-from chappie.model.config import Config
 from chappie.model.faults import StopReason
-from chappie.model.state import Mode
 
 _TICK_S = 0.25
 _ORPHAN_ENDS_WITHIN_S = 6.0
@@ -57,34 +50,6 @@ _ALERTS_END_WITHIN_S = 1.0
 
 _DISK_WITHIN_S = 2.0
 _HURRIED_S = 0.5
-
-
-def _no_access() -> Access | str:
-    return "the guardian was given no credentials"
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What to run. ``env`` is the trader's, without what the venue adds; ``for_s`` ends the run
-    by itself; ``effective`` is the configuration with each value's source, for the log; ``access``
-    is what opens the account to the guardian itself, or the words why nothing does.
-    """
-
-    config: Config
-    config_hash: str
-    state_dir: Path
-    command: tuple[str, ...]
-    env: dict[str, str]
-    for_s: float | None = None
-    effective: dict[str, object] = {}
-    warnings: tuple[str, ...] = ()
-    access: Callable[[], Access | str] = _no_access
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """How the guardian itself ended: the exit code and, unless in order, one line why."""
-
-    code: int
-    line: str = ""
 
 
 class Guardian:
@@ -106,14 +71,13 @@ class Guardian:
         self._alerts = alerting or Alerts(plan.config, Herald((), outlet.event), outlet.event)
         self._run_file = RunFile(plan.state_dir, outlet.event)
         self._keeper = Keeper(venue, self._limits, outlet, self._write_run) if venue else None
-        orders = plan.config.orders
         self.hand = Hand(plan.config, plan.state_dir, plan.access, outlet.event)
         self.halting = Halting(
             plan.state_dir,
             self,
             hand or self.hand,
             outlet,
-            Bounds(fence_s=orders.expires_after_s + 1.0),
+            Bounds(fence_s=fence_s(plan.config)),
             allow_trade=plan.config.bot.allow_trade,
         )
         self._api: Api = api(self.look, self.halting)
@@ -123,8 +87,7 @@ class Guardian:
         )
         self._trader: Trader | None = None
         self._before: Trader | None = None
-        self._starting = True
-        self._next_start_s: float | None = None
+        self._picture = Picture(plan, outlet.event)
         self._history = History()
         # Why no trader is started until a person resumes.
         self.down_for: str | None = None
@@ -136,16 +99,7 @@ class Guardian:
         self._why = ""
         self._asked_s = 0.0
         self._last_resort = LastResort(self._kill_everything)
-        self._mode: Mode | None = None
-        self._decided = False
         self._started_at = iso_now()
-        self._setting = Setting(
-            allow_trade=plan.config.bot.allow_trade,
-            policy=plan.config.bot.policy,
-            venue=plan.config.venue.kind,
-            symbol=plan.config.venue.symbol,
-            config_hash=plan.config_hash,
-        )
 
     def ask_to_end(self, why: str) -> None:
         """End in order; asked again, without waiting for the trader. Loop's thread only."""
@@ -167,6 +121,11 @@ class Guardian:
     def last_stop(self) -> LastStop | None:
         return self._burial.last_stop
 
+    @property
+    def may_arrive_s(self) -> float:
+        """So long a request of a dead trader may still arrive at the venue."""
+        return self._leftovers.quiet_s
+
     def start_again(self, why: str) -> None:
         """A person resumed: whoever stays down starts again, and its restarts are forgotten."""
         if self.down_for is not None:
@@ -175,25 +134,13 @@ class Guardian:
 
     def look(self) -> Shown:
         """The picture of this moment."""
-        trader = self._trader
-        # A trader that is down is shown by its last words, ageing; a new one knows nothing yet.
-        source = trader if trader is not None else self._before
-        age_s = source.beat_age_s if source is not None else None
-        next_start_s = self._next_start_s
-        shown = merge(
-            self._setting,
-            source.state if source is not None else None,
-            age_s or 0.0,
-            trader is not None or self._starting,
-            TraderState(
-                pid=trader.pid if trader is not None else None,
-                restarts=self._history.restarts,
-                last_stop=self._burial.last_stop,
-                beat_age_s=None if age_s is None else round(age_s, 3),
-                next_start_s=None if next_start_s is None else max(0.0, next_start_s - now_s()),
-            ),
+        return self._picture.look(
+            self._trader,
+            self._before,
+            self._history.restarts,
+            self._burial.last_stop,
+            self.halting.standing,
         )
-        return msgspec.structs.replace(shown, halt=self.halting.standing)
 
     def obey(self, number: signal.Signals) -> None:
         """SIGUSR1 halts, SIGUSR2 halts and flattens."""
@@ -223,7 +170,7 @@ class Guardian:
 
     async def _supervise(self) -> Ended:
         while not self._stop.is_set():
-            self._starting = True
+            self._picture.starting = True
             if not await self._folder_is_free() and self._before is None:
                 return Ended(
                     StopReason.NOT_ALONE.value,
@@ -234,6 +181,9 @@ class Guardian:
                     await self._keeper.ensure()
                 await self._or_stop(self._leftovers.before_start())
                 if await self.halting.holds_now():
+                    if self._before is None:
+                        # It was latched before we came, so nobody was told of it by us.
+                        self._outlet.event("warning", "halt_stands", reason=self.halting.words)
                     await self._stay_down(StopReason.HALTED.word, self.halting.words)
                     continue
                 await self._start_trader()
@@ -243,12 +193,12 @@ class Guardian:
                 if self._before is None:
                     return Ended(StopReason.INTERNAL_ERROR.value, str(error))
                 # It worked before and may again: a start that fails counts as a stop.
-                self._starting = False
+                self._picture.starting = False
                 last = self._before.state
                 stop = await self._burial.not_started(str(error), last)
                 await self._follow(StopReason.INTERNAL_ERROR, stop)
                 continue
-            self._starting = False
+            self._picture.starting = False
             if self._trader is None:
                 continue
             stalled = await self._watch()
@@ -287,11 +237,11 @@ class Guardian:
         if self._venue is not None:
             env |= self._venue.trader_env()
             inherited = self._venue.inherited()
+        await self._burial.expect()
         if self._stop.is_set() or self.halting.holds:
             return
-        await self._burial.expect()
         self._leftovers.started()
-        self._next_start_s = None
+        self._picture.next_start_s = None
         self._trader = await Trader.start(self._plan.command, env, inherited, self._outlet.tape.fd)
         self._outlet.event(
             "info", "trader_started", pid=self._trader.pid, restarts=self._history.restarts
@@ -314,7 +264,7 @@ class Guardian:
                 if beats == 0:
                     self._write_run()
                 beats = trader.beats
-                self._tell_of(trader)
+                self._picture.first_decision(trader)
             self._outlet.tape.upkeep()
             self.halting.look()
             if self._keeper is not None:
@@ -347,14 +297,16 @@ class Guardian:
             case Restart() if self.halting.holds:
                 await self._stay_down(StopReason.HALTED.word, self.halting.words)
             case Restart(delay_s=delay_s):
-                self._next_start_s = now_s() + delay_s
+                self._picture.next_start_s = now_s() + delay_s
                 self._outlet.event(
                     "warning", "restarting", reason=reason.word, delay_s=round(delay_s, 3)
                 )
                 clearing = asyncio.create_task(self._leftovers.clear(stays_down=False))
-                await self._idle(delay_s)
-                over_s = max(0.0, bound_s - delay_s)
-                await self._or_stop(asyncio.wait({clearing}, timeout=over_s))
+                until_s = now_s() + max(delay_s, bound_s)
+                await self._idle(delay_s, unless_halted=True)
+                if not self.halting.holds:
+                    over_s = max(0.0, until_s - now_s())
+                    await self._or_stop(asyncio.wait({clearing}, timeout=over_s))
                 await _given_up(clearing)
             case StayDown(reason=word, detail=detail, halts=halts):
                 if word != reason.word:
@@ -369,16 +321,19 @@ class Guardian:
 
     async def _stay_down(self, reason: str, detail: str) -> None:
         """Until a person resumes: nothing of ours is left at the venue, and we go on serving."""
-        self._starting = False
-        self._next_start_s = None
+        self._picture.starting = False
+        self._picture.next_start_s = None
         self.down_for = reason
         self._again.clear()
         self._outlet.event("error", "staying_down", reason=reason, detail=detail)
         clearing = asyncio.create_task(self._leftovers.clear(stays_down=True))
         await self._idle(None)
         await _given_up(clearing)
-        # A stray request of ours would take the switch from under the next trader's orders.
-        await self._idle(self.hand.stray_s)
+        if self._again.is_set() and reason == StopReason.VENUE_REFUSED.word:
+            await self.hand.lift_ban()
+        # A stray request of ours would take the switch from under the next trader's orders, and
+        # one of the dead trader's might still bring an order (promise 6).
+        await self._idle(max(self.hand.stray_s, self._leftovers.quiet_s))
         self.down_for = None
         self._history = History(restarts=self._history.restarts + 1)
 
@@ -396,10 +351,10 @@ class Guardian:
         stop.cancel()
         await _given_up(task)
 
-    async def _idle(self, for_s: float | None) -> None:
+    async def _idle(self, for_s: float | None, *, unless_halted: bool = False) -> None:
         """So long, or with None until somebody starts us again; not when we are asked to end."""
         until_s = None if for_s is None else now_s() + for_s
-        while not self._stop.is_set():
+        while not self._stop.is_set() and not (unless_halted and self.halting.holds):
             if now_s() >= until_s if until_s is not None else self._again.is_set():
                 return
             self._show()
@@ -419,7 +374,7 @@ class Guardian:
         if self._before is not None:
             left_s = self._asked_s + _VENUE_ENDS_BY_S - now_s()
             await self._leftovers.last_look(_HURRIED_S if self._hurry.is_set() else left_s)
-        self._starting = False
+        self._picture.starting = False
         self._show()
         telling = self._tell_of_the_end(ended)
         if self._keeper is not None:
@@ -428,6 +383,7 @@ class Guardian:
             await self._keeper.stop(within_s)
         await telling
         await self._api.stop()
+        await self.halting.settled(_DISK_WITHIN_S / 4)
         await self._run_file.forget()
         self._outlet.event("info", "guardian_ended", code=ended.code, why=ended.line or self._why)
         self._outlet.close(_OUTLET_ENDS_WITHIN_S)
@@ -486,31 +442,7 @@ class Guardian:
         shown = self.look()
         self._outlet.shown = shown
         self._alerts.look(shown)
-        if shown.mode is not self._mode:
-            was = self._mode.value if self._mode is not None else None
-            because = why_stopped(shown)
-            why: dict[str, object] = {"reason": because} if because else {}
-            if words := faults_in_words(shown):
-                why["faults"] = words
-            self._outlet.event("info", "mode", mode=shown.mode.value, was=was, **why)
-            self._mode = shown.mode
-
-    def _tell_of(self, trader: Trader) -> None:
-        """The first decision is what an operator waits for after a start: say it loudly."""
-        state = trader.state
-        if self._decided or state is None or state.decision is None:
-            return
-        self._decided = True
-        decision = state.decision
-        self._outlet.event(
-            "info",
-            "first_decision",
-            number=decision.number,
-            target=decision.target,
-            order=decision.order,
-            allow_trade=state.allow_trade,
-            **({"note": decision.note} if decision.note else {}),
-        )
+        self._picture.tell(shown)
 
     def _write_run(self) -> None:
         trader = self._trader

@@ -7,6 +7,7 @@ verified itself; one that does not answer is killed, for the dead send nothing.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,10 +51,13 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class _End(msgspec.Struct, frozen=True):
-    """How the trader of a halt ended, if there was one: ``proven`` dead or obeying."""
+    """How the trader of a halt ended, if there was one: ``proven`` dead or obeying; ``buried``:
+    the guardian knows which orders it left.
+    """
 
     proven: bool
     killed: bool = False
+    buried: bool = True
     stop: LastStop | None = None
 
 
@@ -92,6 +96,9 @@ class Halting:
         self._run: asyncio.Task[HaltDone] | None = None
         self._flatten = False
         self._looked = False
+        self._resuming = False
+        # The latch is set and cleared in threads, and never both at once.
+        self._disk = threading.Lock()
 
     @property
     def holds(self) -> bool:
@@ -121,7 +128,8 @@ class Halting:
 
     def look(self) -> None:
         """Notice a latch that somebody else set, and a halt that is not on disk; never waits."""
-        if self.is_under_way():
+        if self.is_under_way() or self._resuming:
+            # What a resume is just taking away must not come back by our own hand.
             return
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
@@ -161,6 +169,17 @@ class Halting:
 
     async def resume(self, reason: str, by: str) -> Resumed:
         """End the halt that stands, or the staying down, and let the trader be started."""
+        if self._resuming:
+            return Resumed(False, None, "a resume is under way already")
+        self._resuming = True
+        try:
+            return await self._resume(reason, by)
+        finally:
+            self._resuming = False
+            # What was read while the latch was taken away is not true any more.
+            self._reading = None
+
+    async def _resume(self, reason: str, by: str) -> Resumed:
         if self.is_under_way():
             return Resumed(False, None, "a halt is under way: resume when it is done")
         if self._ward.trader is not None:
@@ -182,9 +201,7 @@ class Halting:
             return Resumed(False, None, "a halt came meanwhile: resume when it is done")
         if found is not None:
             try:
-                cleared = await aside(
-                    lambda: latch.clear(self._state_dir, found), self._bounds.latch_s
-                )
+                cleared = await aside(lambda: self._clear(found), self._bounds.latch_s)
             except (JournalError, TimeoutError) as error:
                 words = f"the latch cannot be removed: {str(error) or _NO_ANSWER}"
                 return Resumed(False, None, words)
@@ -192,7 +209,7 @@ class Halting:
                 words = "another halt was latched meanwhile, and it stays"
                 return Resumed(False, None, words)
         halt = self.standing.reason if self.standing is not None else None
-        self.standing = self._known = self._reading = None
+        self.standing = self._known = None
         self._told_unlatched = False
         self._events.event("warning", "resumed", reason=reason, by=by, halt=halt, was=down_for)
         self._ward.start_again(reason)
@@ -243,19 +260,21 @@ class Halting:
 
     async def _latch(self, reason: str) -> str:
         """The latch on disk; returns what kept it off, empty when it is there."""
-        if self._latching is None:
-            self._latching = asyncio.create_task(
-                aside(lambda: latch.set_(self._state_dir, reason), _FOR_GOOD_S)
+        task = self._latching
+        # One that is over already may speak of a halt that was resumed since.
+        if task is None or task.done():
+            task = self._latching = asyncio.create_task(
+                aside(lambda: self._set(reason), _FOR_GOOD_S)
             )
-        done, _ = await asyncio.wait({self._latching}, timeout=self._bounds.latch_s)
+        done, _ = await asyncio.wait({task}, timeout=self._bounds.latch_s)
         why = _NO_ANSWER
         if done:
-            task, self._latching = self._latching, None
             try:
-                self._stand(task.result().words, task.result())
-            except JournalError as error:
+                found = task.result()
+            except (JournalError, OSError) as error:
                 why = str(error)
             else:
+                self._stand(found.words, found)
                 return ""
         if not self._told_unlatched:
             self._told_unlatched = True
@@ -286,28 +305,36 @@ class Halting:
                 killed = True
                 break
         if killed and not await trader.exited(self._bounds.seen_s):
-            return _End(proven=trader.halt_seen is not None, killed=True)
+            return _End(proven=trader.halt_seen is not None, killed=True, buried=False)
         buried = await _until(lambda: self._ward.trader is not trader, self._bounds.buried_s)
         code = trader.returncode
         killed = killed or (code is not None and code < 0)
-        return _End(proven=True, killed=killed, stop=self._ward.last_stop if buried else None)
+        stop = self._ward.last_stop if buried else None
+        return _End(proven=True, killed=killed, buried=buried, stop=stop)
 
     async def _sweep(self, end: _End) -> _Swept:
         """A read at the venue that shows no order of ours, cancelling what is found."""
         stop = end.stop
         if stop is not None and not end.killed and stop.known and not stop.orders:
             return _Swept(True, 0, stop.position)
-        swept = await self._leave_nothing()
-        if end.killed:
-            # Its last request may have arrived after that read (promise 6).
-            await asyncio.sleep(self._bounds.fence_s)
-            swept = await self._leave_nothing()
+        swept = await self._leave_nothing(end)
+        rest_s = self._ward.may_arrive_s
+        if end.killed or not end.buried:
+            rest_s = max(rest_s, self._bounds.fence_s)
+        if rest_s > 0:
+            # A request of the dead may have arrived after that read, however it ended (promise 6).
+            await asyncio.sleep(rest_s)
+            swept = await self._leave_nothing(end)
         return swept
 
-    async def _leave_nothing(self) -> _Swept:
-        if self._hand is None:
+    async def _leave_nothing(self, end: _End) -> _Swept:
+        hand = self._hand
+        if hand is None:
             return _Swept(False, detail="there are no credentials to read the account with")
-        left = await _within(self._hand.leave_nothing, self._bounds.sweep_s)
+        left = await _within(
+            lambda within_s: hand.leave_nothing(within_s, whole=not end.buried),
+            self._bounds.sweep_s,
+        )
         if left is None:
             return _Swept(False, detail="the venue was not read in time")
         return _Swept(left.verified, left.ours, left.position, left.detail)
@@ -331,6 +358,20 @@ class Halting:
 
     # --- what stands
 
+    async def settled(self, within_s: float) -> None:
+        """The guardian ends: a latch that is just being written gets so long to be there."""
+        if self._latching is not None:
+            await asyncio.wait({self._latching}, timeout=within_s)
+
+    def _set(self, reason: str) -> Latch:
+        with self._disk:
+            return latch.set_(self._state_dir, reason)
+
+    def _clear(self, found: Latch) -> bool:
+        """Not once a halt is under way, which may rely on that very latch."""
+        with self._disk:
+            return not self.is_under_way() and latch.clear(self._state_dir, found)
+
     def _stand(self, reason: str, found: Latch | None) -> None:
         self._known = found if found is not None else self._known
         if self.standing is None or self.standing.reason != reason:
@@ -348,7 +389,11 @@ class Halting:
 
     async def _read(self) -> Latch | None:
         """In a thread, one at a time: a disk that hangs must not stop the watch."""
-        return await aside(lambda: latch.read(self._state_dir), _FOR_GOOD_S)
+        try:
+            return await aside(lambda: latch.read(self._state_dir), _FOR_GOOD_S)
+        except TimeoutError as error:
+            # An unreadable latch is a halt.
+            return Latch(f"the latch cannot be read: {error}", 0, 0)
 
 
 async def _until(holds: Callable[[], bool], within_s: float) -> bool:

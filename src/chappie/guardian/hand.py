@@ -18,7 +18,7 @@ from chappie.guardian.clock import now_s
 from chappie.guardian.closing import Closing, Flattened
 from chappie.guardian.process import Trader
 from chappie.guardian.sweep import Left, Sweep
-from chappie.guardian.waits import last_waits
+from chappie.guardian.waits import last_waits, lift_ban
 from chappie.journal.framing import JournalError
 from chappie.journal.kept import KeptLog
 from chappie.live import clock
@@ -97,15 +97,23 @@ class Hand:
             trader.banned,
         )
 
+    async def idle(self) -> None:
+        """Wait until no errand is under way."""
+        async with self._busy:
+            return
+
     @property
     def stray_s(self) -> float:
         """So long a switch request of ours that got no answer may still arrive."""
         return max(0.0, (self._asking.stray_until_ns - clock.now().now_ns) / SECOND_NS)
 
-    async def leave_nothing(self, within_s: float, *, disarm: bool = False) -> Left:
+    async def leave_nothing(
+        self, within_s: float, *, disarm: bool = False, whole: bool = False
+    ) -> Left:
         """Cancel what is ours until reads show none of it. Only where no trader lives.
 
         ``disarm``: take the dead man's switch off then; only once no refresh can arrive.
+        ``whole``: not only what the dead left, for the last trader was not buried yet.
         """
         until_s = now_s() + within_s
         access = await self._may_act(until_s)
@@ -114,7 +122,8 @@ class Hand:
         try:
             at = clock.now()
             until_ns = at.now_ns + max(0, seconds_ns(until_s - now_s()))
-            sweep = Sweep(self._asking, self._below_epoch, at, until_ns, disarm=disarm)
+            below = at.wall_ns // MILLISECOND_NS + 1 if whole else self._below_epoch
+            sweep = Sweep(self._asking, below, at, until_ns, disarm=disarm)
             await self._run(sweep, access, lambda: sweep.left is not None, None)
             assert sweep.left is not None, "an errand runs to its end"
             return sweep.left
@@ -155,6 +164,21 @@ class Hand:
             folder.close()
             self._done()
 
+    async def lift_ban(self) -> None:
+        """A person says that a ban is over: neither we nor the next trader wait for its end."""
+        self._asking.lift_ban()
+        wall_ns = clock.now().wall_ns
+
+        def lift() -> bool:
+            with contextlib.closing(StateDir(self._state_dir)) as state:
+                return lift_ban(state.kept_path, wall_ns)
+
+        try:
+            if await aside(lift, _DISK_WITHIN_S):
+                self._says("warning", "ban_lifted")
+        except (JournalError, StateTakenError, TimeoutError) as error:
+            self._says("error", "ban_not_lifted", detail=str(error) or "the disk does not answer")
+
     # --- the errand's surroundings
 
     async def _may_act(self, until_s: float) -> Access | str:
@@ -164,29 +188,37 @@ class Hand:
         except TimeoutError:
             return "another errand at the venue is still under way"
         try:
-            access = await aside(self._access, _KEY_WITHIN_S)
-        except TimeoutError:
-            access = "the credentials cannot be read: the disk does not answer"
+            access = await self._key()
+            await self._remember()
         except BaseException:
+            # Given up meanwhile: the turn is not lost with it.
             self._busy.release()
             raise
-        await self._remember()
         self.cannot = access if isinstance(access, str) else None
         if isinstance(access, str):
             self._busy.release()
         return access
 
+    async def _key(self) -> Access | str:
+        try:
+            return await aside(self._access, _KEY_WITHIN_S)
+        except TimeoutError:
+            return "the credentials cannot be read: the disk does not answer"
+
     async def _remember(self) -> None:
         """Before the first request: what was told to runs before us is still true."""
         if self._remembers:
             return
-        self._remembers = True
         path = self._state_dir / "kept.log"
         with contextlib.suppress(TimeoutError):
             waits = await aside(lambda: last_waits(path), _DISK_WITHIN_S)
+            self._remembers = True
             if waits is not None:
                 at = clock.now()
-                self._asking.take_over(at, None, None, waits.until_wall_ns, waits.banned)
+                # A wall clock that was set back makes no wait longer than it was told.
+                told_ns = at.wall_ns + waits.until_wall_ns - waits.wall_ns
+                until_ns = min(waits.until_wall_ns, told_ns)
+                self._asking.take_over(at, None, None, until_ns, waits.banned)
 
     def _done(self) -> None:
         self._asking.drop()

@@ -94,13 +94,16 @@ def guardian_is_there(state_dir: Path) -> bool:
 
 
 def _is_held(path: Path) -> bool:
+    """One that cannot be looked at counts as held: nobody is proven to be gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return True
     finally:
         os.close(fd)

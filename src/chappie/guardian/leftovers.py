@@ -35,6 +35,12 @@ class Leftovers:
         self._verified = verified
         self._vigil = Vigil(config, clock.now())
         self._told = ""
+        self._ran = False
+
+    @property
+    def quiet_s(self) -> float:
+        """How long a request of a dead trader may still arrive."""
+        return self._vigil.quiet_ns(clock.now()) / SECOND_NS
 
     @property
     def bound_s(self) -> float:
@@ -48,19 +54,22 @@ class Leftovers:
     def ended(self, trader: Trader, stop: LastStop, reason: StopReason) -> None:
         """A trader is dead and reaped."""
         if reason in _NEVER_RAN and trader.beats == 0:
-            # Somebody else may live in this folder, whose orders are not ours to cancel.
-            self._vigil.are_none = True
+            # Somebody else may live in this folder, whose orders are not ours to cancel; but what
+            # one before it left is left all the same.
+            self._vigil.are_none = not self._ran or reason is StopReason.NOT_ALONE
             return
+        self._ran = True
         self._hand.take_over(trader)
         exited = trader.returncode is not None and trader.returncode >= 0
         verified = exited and stop.known and not stop.orders
-        self._vigil.ended(clock.now(), verified=verified)
+        lives_on = reason is StopReason.NOT_ALONE
+        self._vigil.ended(clock.now(), verified=verified, lives_on=lives_on)
 
     async def before_start(self) -> None:
         """One look before a trader starts; it is bounded, for the trader looks again itself."""
         if not self._vigil.are_none:
-            left = await self._look(_BEFORE_START_S)
-            self._vigil.are_none = left.verified
+            asked = clock.now()
+            self._vigil.looked_before_start(asked, await self._look(_BEFORE_START_S))
 
     async def last_look(self, within_s: float) -> None:
         """At our own end: there is no time for the fence, so nothing is verified for good."""
@@ -76,8 +85,12 @@ class Leftovers:
             if asked.now_ns < look.due_ns:
                 await asyncio.sleep((look.due_ns - asked.now_ns) / SECOND_NS)
                 continue
+            # A halt's own errand goes first; that ours would find no turn is nobody's news.
+            await self._hand.idle()
+            asked = clock.now()
             left = await self._look(_LOOK_S, disarm=look.disarm)
-            if self._hand.cannot is not None:
+            if self._hand.cannot is not None and not stays_down:
+                # Without a key there is nothing to wait for; whoever stays down waits anyway.
                 return
             if self._vigil.looked(asked, clock.now(), look, left, stays_down):
                 await self._verified(left)

@@ -66,8 +66,10 @@ class Flattened(Protocol):
 class Hand(Protocol):
     """The guardian's own reach to the venue."""
 
-    async def leave_nothing(self, within_s: float) -> Left:
-        """Cancel what is ours until a read shows none of it."""
+    async def leave_nothing(self, within_s: float, *, whole: bool = False) -> Left:
+        """Cancel what is ours until a read shows none of it; ``whole``: of the last trader too,
+        although it was not buried yet.
+        """
         ...
 
     async def flatten(self, within_s: float) -> Flattened:
@@ -102,6 +104,11 @@ class Ward(Protocol):
 
     @property
     def last_stop(self) -> LastStop | None: ...
+
+    @property
+    def may_arrive_s(self) -> float:
+        """So long a request of a dead trader may still arrive at the venue."""
+        ...
 
     @property
     def down_for(self) -> str | None:

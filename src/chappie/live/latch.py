@@ -25,6 +25,11 @@ class Latch(msgspec.Struct, frozen=True):
     inode: int
     mtime_ns: int
 
+    @property
+    def is_there(self) -> bool:
+        """The file itself was seen; else it could not be looked for, which is a halt as well."""
+        return self.inode != 0
+
 
 def read(state_dir: Path) -> Latch | None:
     """The halt that is latched, if any."""
@@ -48,13 +53,15 @@ def set_(state_dir: Path, words: str) -> Latch:
     """
     path = state_dir / FILE
     standing = read(state_dir)
-    if standing is not None:
+    if standing is not None and standing.is_there:
         return standing
     try:
         _put(state_dir / _RESERVE, path, words.encode()[:_WORDS] or b"halted")
         sync_folder(state_dir)
     except OSError as error:
-        if read(state_dir) is None:
+        # Somebody else may have set it meanwhile; where nobody can look, nothing is proven.
+        found = read(state_dir)
+        if found is None or not found.is_there:
             raise failed(path, error) from error
     latched = read(state_dir)
     assert latched is not None, "a latch that was just set"

@@ -63,8 +63,10 @@ class Supervisor:
         self.down = None
         guard.give_up()
 
+        asked = self._night.at()
+
         def looked(left: Left) -> None:
-            self._vigil.are_none = left.verified
+            self._vigil.looked_before_start(asked, left)
             self._begin()
 
         guard.sweep(self._night.disk.epoch + 1, _BEFORE_START_S, looked, disarm=False)
@@ -90,7 +92,8 @@ class Supervisor:
         assert process is not None, "something died"
         at = night.at()
         self._guard.take_over(process.core.snapshot(at), *process.core.rest(at))
-        self._vigil.ended(night.at(), verified=end.known)
+        lives_on = end.reason is StopReason.NOT_ALONE
+        self._vigil.ended(night.at(), verified=end.known, lives_on=lives_on)
 
     def _clear(self) -> None:
         night, guard, down = self._night, self._guard, self.down is not None
