@@ -2,7 +2,7 @@
 
 import pytest
 
-from chappie.model.commands import AskPolicy, SendCall
+from chappie.model.commands import AskPolicy, Log, SendCall
 from chappie.model.enums import Stream
 from chappie.simvenue.options import AccountOptions
 from chappie.venues.bitmex.dialect import creates_or_amends
@@ -25,6 +25,22 @@ def test_the_first_question_to_the_policy_comes_when_everything_is_known() -> No
     reads = [c.call.path.partition("?")[0] for _, c in world.bot.done if isinstance(c, SendCall)]
     assert reads[:2] == ["/apiKey", "/instrument"]
     assert world.now_s < 10, "the first decision comes within ten seconds"
+
+
+def test_what_is_merely_not_known_yet_warns_nobody() -> None:
+    world = World(policy=cycle())
+    assert world.run(10, lambda: world.bot.asked_policy)
+    lines = [command for _, command in world.bot.done if isinstance(command, Log)]
+    assert {line.fields["fault"] for line in lines if line.event == "fault"} >= {
+        "stream_down",
+        "instrument_unknown",
+        "unreconciled",
+    }
+    assert [line for line in lines if line.level not in ("info", "debug")] == []
+    # The same fault, once it was known to be otherwise, does warn.
+    world.arm("cut")
+    assert world.run(10, lambda: len(world.bot.said("fault", fault="stream_down")) == 2)
+    assert world.bot.said("fault", fault="stream_down")[-1].level == "warning"
 
 
 def test_observing_sends_nothing_that_creates_amends_or_arms() -> None:

@@ -421,7 +421,7 @@ def play(
     try:
         each(lambda scene, one: void(one.bot.start("trade", *sets, *scene.sets, seat=one.seat)))
         began_s = time.monotonic()
-        each(lambda scene, one: one.bot.until_event("decision", left_s(60.0)))
+        each(lambda scene, one: decides(one.bot, left_s(60.0)))
         began_s = time.monotonic()
         each(strike)
         began_s = time.monotonic()
@@ -432,6 +432,14 @@ def play(
             one.bot.kill()
         venue.clear()
     return played
+
+
+def decides(bot: Bot, within_s: float) -> None:
+    """Wait for the first decision, and not for one of a bot that has ended already."""
+    process = bot.process
+    assert process is not None
+    bot.until(lambda: bot.named("decision") or process.poll() is not None, within_s)
+    assert bot.named("decision"), bot._story()
 
 
 def void(_: object) -> None:

@@ -23,7 +23,7 @@ CALM = (
 )
 # With these silent only the answers to requests tell what became of an order. That the streams lack
 # it would be a fault of theirs, which is not looked at here.
-UNHURRIED = ("reconcile.grace_s=40",)
+UNHURRIED = ("reconcile.grace_s=40", "reconcile.fault_after_s=60")
 SILENT = (("mute_table", {"table": "order"}), ("mute_table", {"table": "execution"}))
 
 

@@ -44,7 +44,7 @@ LATE: dict[str, Scene] = {
     "told by REST alone": Scene(
         surfaced,
         (*SILENT, *held_long()),
-        ("reconcile.grace_s=40",),
+        ("reconcile.grace_s=40", "reconcile.fault_after_s=60"),
         within_s=30.0,
         when=is_flat,
     ),

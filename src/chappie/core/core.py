@@ -248,7 +248,8 @@ class Core:
         self.budget.begin(at, self.desk.restore(at, event.kept))
         self.streams.begin(at, event.kept)
         self.reconciler.begin(at)
-        self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
+        words = "its permissions are not read yet"
+        self.faults.raise_(Fault.UNRECONCILED, at, words, _KEY, level="info")
         words = "the venue has not told its budget yet"
         self.faults.raise_(Fault.BUDGET_LOW, at, words, told=False)
         if self.budget.banned:

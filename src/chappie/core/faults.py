@@ -51,10 +51,12 @@ class ActiveFaults:
         subject: str = "",
         since_ns: int | None = None,
         told: bool = True,
+        level: str = "warning",
     ) -> bool:
         """Note a fault; one that is active keeps the earlier beginning. True when it is new.
 
         ``told`` False: another line of the log says so already, for this and others together.
+        ``level`` of the line: what is merely not known yet, at every start, warns nobody.
         """
         key = (fault, subject)
         known = self._active.get(key)
@@ -63,7 +65,7 @@ class ActiveFaults:
             since, told = min(known.since_ns, since), known.told
         self._active[key] = ActiveFault(fault, subject, since, detail, told)
         if known is None and told:
-            self._outbox.log("warning", "fault", fault=fault.value, subject=subject, detail=detail)
+            self._outbox.log(level, "fault", fault=fault.value, subject=subject, detail=detail)
         return known is None
 
     def clear(self, fault: Fault, subject: str = "") -> bool:

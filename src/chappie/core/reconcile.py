@@ -105,7 +105,7 @@ class Reconciler:
         # ledger at what it finds, so an older fill must not be booked on top of that.
         whole_ns = self._account.whole_until_ns
         self._since_wall_ns = at.wall_ns if whole_ns is None else whole_ns - _OVERLAP_NS
-        self._faults.raise_(Fault.UNRECONCILED, at, "not reconciled yet")
+        self._faults.raise_(Fault.UNRECONCILED, at, "not reconciled yet", level="info")
 
     @property
     def ever_clean(self) -> bool:

@@ -108,8 +108,8 @@ class Streams:
         self.feed.begin(at.now_ns)
         for stream in Stream:
             self._faults.raise_(Fault.STREAM_UNSYNCED, at, "no image yet", stream.value, told=False)
-        self._faults.raise_(Fault.STREAM_DOWN, at, "not connected yet")
-        self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, "not read yet")
+        self._faults.raise_(Fault.STREAM_DOWN, at, "not connected yet", level="info")
+        self._faults.raise_(Fault.INSTRUMENT_UNKNOWN, at, "not read yet", level="info")
 
     # --- observe
 
@@ -356,7 +356,8 @@ class Streams:
         now_ns = at.now_ns
         feed, faults = self.feed, self._faults
         if feed.market_never_came():
-            faults.raise_(Fault.MARKET_STALE, at, "no market data yet", since_ns=self._began_ns)
+            words, since_ns = "no market data yet", self._began_ns
+            faults.raise_(Fault.MARKET_STALE, at, words, since_ns=since_ns, level="info")
         elif feed.market_is_stale(now_ns):
             self._soft_stop(at)
         elif self._market_moves_again():
