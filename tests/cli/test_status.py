@@ -11,16 +11,16 @@ import pytest
 from chappie.cli.main import main
 from chappie.guardian.api import Api, bind
 from chappie.guardian.instance import Run, write_run
-from chappie.guardian.shown import Setting, TraderState, merge
+from chappie.guardian.shown import Setting, Shown, TraderState, merge
 from tests.guardian.states import healthy
 
 SETTING = Setting(False, "cycle", "simulated", "XBTUSD", "c0ffee")
 
 
 @contextlib.contextmanager
-def guardian_in(folder: Path) -> Iterator[str]:
+def guardian_in(folder: Path, shown: Shown | None = None) -> Iterator[str]:
     """An operator API in a thread of its own, found by `run.json`."""
-    state = merge(SETTING, healthy(), 0.1, True, TraderState(pid=7, beat_age_s=0.1))
+    state = shown or merge(SETTING, healthy(), 0.1, True, TraderState(pid=7, beat_age_s=0.1))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -58,6 +58,7 @@ def test_for_people_it_draws_the_picture(
     out = capsys.readouterr().out
     assert "OBSERVING" in out
     assert "none working" in out
+    assert "chappie why" in out
     assert "\x1b" not in out
 
 
@@ -66,7 +67,8 @@ def test_nothing_running_is_a_line_and_1_with_the_last_stop(
 ) -> None:
     assert status(tmp_path) == 1
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"nothing runs in {tmp_path}\n")
+    assert said.err == f"nothing runs in {tmp_path}\n"
+    assert said.out == "what it takes to trade again: chappie why\n"
     (tmp_path / "last_stop.json").write_text(
         '{"reason":"feed_stale","code":10,"detail":"silence","at":"2026-01-01T00:00:00Z",'
         '"orders":[],"position":-5,"known":false}'

@@ -19,6 +19,7 @@ _COMMANDS = (
     ("trade", "chappie.cli.trade", "the trader process alone, for another supervisor"),
     ("venue", "chappie.cli.venue", "the simulated venue as a server on loopback"),
     ("status", "chappie.cli.status", "what the running instance does and knows"),
+    ("why", "chappie.cli.why", "what keeps it from trading, since when, and what would open it"),
     ("doctor", "chappie.cli.doctor", "look at everything that a start needs; says what to do"),
     ("halt", "chappie.cli.halt", "the kill switch: latch, cancel every order of ours, verify"),
     ("alert", "chappie.cli.alert", "send a test alert to every configured channel"),
