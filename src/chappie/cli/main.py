@@ -21,6 +21,7 @@ _COMMANDS = (
     ("status", "chappie.cli.status", "what the running instance does and knows"),
     ("why", "chappie.cli.why", "what keeps it from trading, since when, and what would open it"),
     ("doctor", "chappie.cli.doctor", "look at everything that a start needs; says what to do"),
+    ("unit", "chappie.cli.unit", "print a systemd unit for this configuration"),
     ("whatif", "chappie.cli.whatif", "what happens when …, with the times of this configuration"),
     ("halt", "chappie.cli.halt", "the kill switch: latch, cancel every order of ours, verify"),
     ("alert", "chappie.cli.alert", "send a test alert to every configured channel"),
