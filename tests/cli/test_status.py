@@ -118,3 +118,18 @@ def test_a_trader_alone_is_named_with_its_log(
 def test_a_wrong_configuration_is_64(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(tmp_path, "--set", "nonsense=1") == 64
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_probe_is_the_answer_of_the_guardian(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(tmp_path, "--probe", "live") == 1
+    with guardian_in(tmp_path):
+        assert status(tmp_path, "--probe", "live") == 0
+        assert status(tmp_path, "--probe", "ready") == 0
+    stopped = merge(SETTING, None, 0.0, running=False, trader=TraderState())
+    with guardian_in(tmp_path, stopped):
+        assert status(tmp_path, "--probe", "live") == 0
+        capsys.readouterr()
+        assert status(tmp_path, "--probe", "ready") == 1
+    assert "mode is stopped" in capsys.readouterr().out

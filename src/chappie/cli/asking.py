@@ -23,6 +23,14 @@ class NobodyError(Exception):
 
 def state(state_dir: Path) -> bytes:
     """The body of `/api/state` of who runs there. Raises `NobodyError`."""
+    status, body = ask(state_dir, "/api/state")
+    if status != 200:
+        raise NobodyError(f"the guardian in {state_dir} answers with status {status}")
+    return body
+
+
+def ask(state_dir: Path, path: str) -> tuple[int, bytes]:
+    """Status and body of a read, from who runs there. Raises `NobodyError`."""
     run = read_run(state_dir)
     if run is None or not run.is_alive:
         raise NobodyError(f"nothing runs in {state_dir}")
@@ -32,12 +40,9 @@ def state(state_dir: Path) -> bytes:
             f"it serves no state; see {state_dir / 'trader.log'}"
         )
     try:
-        status, body = get(run, "/api/state", _STATE_WITHIN_S)
+        return get(run, path, _STATE_WITHIN_S)
     except SilentError as error:
         raise NobodyError(str(error)) from error
-    if status != 200:
-        raise NobodyError(f"the guardian (pid {run.pid}) answers with status {status}")
-    return body
 
 
 def get(run: Run, path: str, within_s: float) -> tuple[int, bytes]:

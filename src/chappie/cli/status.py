@@ -21,11 +21,18 @@ from chappie.live.log import printable
 _ROWS = 100
 """Enough for every order and fault: nothing is cut for want of height."""
 _NOT_RUNNING = 1
+_NOT_READY = 1
+_PROBES = {"live": "/healthz", "ready": "/readyz"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_config_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the body of /api/state")
+    parser.add_argument(
+        "--probe",
+        choices=("live", "ready"),
+        help="for health probes: 0 when the guardian is alive, or when the trader is ready",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
         return settings.EXIT_CODE
     state_dir = Path(chosen.config.state.dir)
+    if args.probe is not None:
+        return _probe(state_dir, _PROBES[args.probe])
     try:
         body = asking.state(state_dir)
         shown = msgspec.json.decode(body, type=Shown)
@@ -49,6 +58,17 @@ def run(args: argparse.Namespace) -> int:
         _draw(shown)
         print("what is shut, and what would open it: chappie why")
     return 0
+
+
+def _probe(state_dir: Path, path: str) -> int:
+    """0 for an answer of 200; what was answered is printed either way."""
+    try:
+        status, body = asking.ask(state_dir, path)
+    except NobodyError as error:
+        print(error, file=sys.stderr)
+        return _NOT_RUNNING
+    print(printable(body.decode(errors="replace").strip()))
+    return 0 if status == 200 else _NOT_READY
 
 
 def _show_stopped(chosen: Settings, state_dir: Path, *, as_json: bool) -> None:
