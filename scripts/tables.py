@@ -16,13 +16,16 @@ from typing import get_args
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from chappie.core.gate import Denial  # noqa: E402  the path to it is set above
+from chappie.cli import whatif  # noqa: E402  the path to it is set above
+from chappie.cli.consequences import HEAD, WHAT_IF  # noqa: E402
+from chappie.core.gate import Denial  # noqa: E402
 from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
 from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
 from scripts import order_tables  # noqa: E402
+from tests.docs.shown_by import SHOWN_BY  # noqa: E402
 from tests.failures.table import FAILURES  # noqa: E402
 from tests.simulation.sabotages import SABOTAGES  # noqa: E402
 
@@ -172,6 +175,14 @@ def failures() -> str:
     return _table(("", "what was reported", "our rule", "shown by"), rows)
 
 
+def what_if() -> str:
+    rows = []
+    for row in WHAT_IF:
+        tests = "<br>".join(f"`{test}`" for test in SHOWN_BY[row.happens])
+        rows.append((*(whatif.with_defaults(cell) for cell in row.cells), tests))
+    return _table((*HEAD, "shown by"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "order-beliefs": lambda: _table(*order_tables.beliefs()),
     "order-words": lambda: _table(*order_tables.words()),
@@ -190,6 +201,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "night-faults": night_faults,
     "invariants": invariants,
     "sabotages": sabotages,
+    "what-if": what_if,
 }
 
 

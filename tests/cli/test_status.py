@@ -11,16 +11,16 @@ import pytest
 from chappie.cli.main import main
 from chappie.guardian.api import Api, bind
 from chappie.guardian.instance import Run, write_run
-from chappie.guardian.shown import Setting, TraderState, merge
+from chappie.guardian.shown import Setting, Shown, TraderState, merge
 from tests.guardian.states import healthy
 
 SETTING = Setting(False, "cycle", "simulated", "XBTUSD", "c0ffee")
 
 
 @contextlib.contextmanager
-def guardian_in(folder: Path) -> Iterator[str]:
+def guardian_in(folder: Path, shown: Shown | None = None) -> Iterator[str]:
     """An operator API in a thread of its own, found by `run.json`."""
-    state = merge(SETTING, healthy(), 0.1, True, TraderState(pid=7, beat_age_s=0.1))
+    state = shown or merge(SETTING, healthy(), 0.1, True, TraderState(pid=7, beat_age_s=0.1))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -58,6 +58,7 @@ def test_for_people_it_draws_the_picture(
     out = capsys.readouterr().out
     assert "OBSERVING" in out
     assert "none working" in out
+    assert "chappie why" in out
     assert "\x1b" not in out
 
 
@@ -66,7 +67,8 @@ def test_nothing_running_is_a_line_and_1_with_the_last_stop(
 ) -> None:
     assert status(tmp_path) == 1
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"nothing runs in {tmp_path}\n")
+    assert said.err == f"nothing runs in {tmp_path}\n"
+    assert said.out == "what it takes to trade again: chappie why\n"
     (tmp_path / "last_stop.json").write_text(
         '{"reason":"feed_stale","code":10,"detail":"silence","at":"2026-01-01T00:00:00Z",'
         '"orders":[],"position":-5,"known":false}'
@@ -116,3 +118,18 @@ def test_a_trader_alone_is_named_with_its_log(
 def test_a_wrong_configuration_is_64(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(tmp_path, "--set", "nonsense=1") == 64
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_probe_is_the_answer_of_the_guardian(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(tmp_path, "--probe", "live") == 1
+    with guardian_in(tmp_path):
+        assert status(tmp_path, "--probe", "live") == 0
+        assert status(tmp_path, "--probe", "ready") == 0
+    stopped = merge(SETTING, None, 0.0, running=False, trader=TraderState())
+    with guardian_in(tmp_path, stopped):
+        assert status(tmp_path, "--probe", "live") == 0
+        capsys.readouterr()
+        assert status(tmp_path, "--probe", "ready") == 1
+    assert "mode is stopped" in capsys.readouterr().out

@@ -7,13 +7,42 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chappie.guardian import token
-from chappie.guardian.instance import Run
+from chappie.guardian.instance import Run, read_run
 
 BODY_BYTES_MAX = 4 << 20
+_STATE_WITHIN_S = 3.0
 
 
 class SilentError(Exception):
     """The guardian gave no usable answer; the message says why."""
+
+
+class NobodyError(Exception):
+    """Nobody answers for this state folder; the message is the line for the operator."""
+
+
+def state(state_dir: Path) -> bytes:
+    """The body of `/api/state` of who runs there. Raises `NobodyError`."""
+    status, body = ask(state_dir, "/api/state")
+    if status != 200:
+        raise NobodyError(f"the guardian in {state_dir} answers with status {status}")
+    return body
+
+
+def ask(state_dir: Path, path: str) -> tuple[int, bytes]:
+    """Status and body of a read, from who runs there. Raises `NobodyError`."""
+    run = read_run(state_dir)
+    if run is None or not run.is_alive:
+        raise NobodyError(f"nothing runs in {state_dir}")
+    if run.operator is None:
+        raise NobodyError(
+            f"a trader runs alone in {state_dir} (pid {run.pid}): "
+            f"it serves no state; see {state_dir / 'trader.log'}"
+        )
+    try:
+        return get(run, path, _STATE_WITHIN_S)
+    except SilentError as error:
+        raise NobodyError(str(error)) from error
 
 
 def get(run: Run, path: str, within_s: float) -> tuple[int, bytes]:

@@ -10,28 +10,29 @@ import msgspec
 from rich.console import Console
 
 from chappie.cli import asking, settings
-from chappie.cli.asking import SilentError
+from chappie.cli.asking import NobodyError
 from chappie.cli.settings import ConfigProblem, Settings
 from chappie.cli.view import picture, signed
 from chappie.guardian import last_stop
-from chappie.guardian.instance import read_run
 from chappie.guardian.shown import HaltState, Setting, Shown, TraderState, merge
 from chappie.live import latch
 from chappie.live.log import printable
 
-_ANSWER_WITHIN_S = 3.0
 _ROWS = 100
 """Enough for every order and fault: nothing is cut for want of height."""
 _NOT_RUNNING = 1
-
-
-class _NobodyError(Exception):
-    """Nobody answers for this state folder; the message is the line for the operator."""
+_NOT_READY = 1
+_PROBES = {"live": "/healthz", "ready": "/readyz"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_config_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the body of /api/state")
+    parser.add_argument(
+        "--probe",
+        choices=("live", "ready"),
+        help="for health probes: 0 when the guardian is alive, or when the trader is ready",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,10 +43,12 @@ def run(args: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
         return settings.EXIT_CODE
     state_dir = Path(chosen.config.state.dir)
+    if args.probe is not None:
+        return _probe(state_dir, _PROBES[args.probe])
     try:
-        body = _ask(state_dir)
+        body = asking.state(state_dir)
         shown = msgspec.json.decode(body, type=Shown)
-    except (_NobodyError, msgspec.MsgspecError) as error:
+    except (NobodyError, msgspec.MsgspecError) as error:
         print(error, file=sys.stderr)
         _show_stopped(chosen, state_dir, as_json=args.json)
         return _NOT_RUNNING
@@ -53,32 +56,25 @@ def run(args: argparse.Namespace) -> int:
         print(body.decode())
     else:
         _draw(shown)
+        print("what is shut, and what would open it: chappie why")
     return 0
 
 
-def _ask(state_dir: Path) -> bytes:
-    """The body of `/api/state`. Raises `_NobodyError`."""
-    run = read_run(state_dir)
-    if run is None or not run.is_alive:
-        raise _NobodyError(f"nothing runs in {state_dir}")
-    if run.operator is None:
-        raise _NobodyError(
-            f"a trader runs alone in {state_dir} (pid {run.pid}): "
-            f"it serves no state; see {state_dir / 'trader.log'}"
-        )
+def _probe(state_dir: Path, path: str) -> int:
+    """0 for an answer of 200; what was answered is printed either way."""
     try:
-        status, body = asking.get(run, "/api/state", _ANSWER_WITHIN_S)
-    except SilentError as error:
-        raise _NobodyError(str(error)) from error
-    if status != 200:
-        raise _NobodyError(f"the guardian (pid {run.pid}) answers with status {status}")
-    return body
+        status, body = asking.ask(state_dir, path)
+    except NobodyError as error:
+        print(error, file=sys.stderr)
+        return _NOT_RUNNING
+    print(printable(body.decode(errors="replace").strip()))
+    return 0 if status == 200 else _NOT_READY
 
 
 def _show_stopped(chosen: Settings, state_dir: Path, *, as_json: bool) -> None:
     """The last stop and the halt, and for programs the same body as ever, with mode stopped."""
     stop = last_stop.read(state_dir)
-    halt = _latched(state_dir)
+    halt = latched(state_dir)
     if as_json:
         config = chosen.config
         setting = Setting(
@@ -99,6 +95,7 @@ def _show_stopped(chosen: Settings, state_dir: Path, *, as_json: bool) -> None:
         )
     if halt is not None:
         _tell_of(halt)
+    print("what it takes to trade again: chappie why")
 
 
 def _draw(shown: Shown) -> None:
@@ -108,7 +105,8 @@ def _draw(shown: Shown) -> None:
         _tell_of(shown.halt)
 
 
-def _latched(state_dir: Path) -> HaltState | None:
+def latched(state_dir: Path) -> HaltState | None:
+    """The halt on disk, as the guardian would show it."""
     found = latch.read(state_dir)
     if found is None:
         return None

@@ -17,6 +17,7 @@ from chappie.journal.framing import JournalError
 from chappie.live import halts, link, policies
 from chappie.live import run as live_run
 from chappie.live.log import Log, flush_standard_streams
+from chappie.live.notify import Notify
 from chappie.live.redact import Redactor
 from chappie.live.state_dir import LastStop, OtherIdentityError, StateDir, StateTakenError
 from chappie.live.trader import CoreLike, Ended
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         halts.hold_early_signals()
         for number in live_run.signals_to_obey():
             signal.signal(number, _asked)
-        stop = _run(args, log)
+        stop = _run(args, log, Notify.take(os.environ))
     except ConfigProblem as problem:
         print(problem, file=sys.stderr)
         return settings.EXIT_CODE
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     return stop.code
 
 
-def _run(args: argparse.Namespace, log: Log) -> LastStop:
+def _run(args: argparse.Namespace, log: Log, notify: Notify) -> LastStop:
     chosen = settings.load(args.config, args.sets, os.environ)
     given, warnings = credentials.load(os.environ)
     needs_venue = chosen.embeds_venue
@@ -101,6 +102,7 @@ def _run(args: argparse.Namespace, log: Log) -> LastStop:
             secret=given.secret,
             guardian_fd=link.descriptor(os.environ),
             make_core=_make_core,
+            notify=notify,
         )
         try:
             return live_run.run(plan, state, policy, log)

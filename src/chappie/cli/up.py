@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -27,11 +27,14 @@ from chappie.guardian.instance import Lock, NotAloneError
 from chappie.guardian.outlet import Display, Outlet
 from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.shown import Shown
+from chappie.live.notify import Notify, status_of
 from chappie.model.faults import StopReason
+from chappie.model.state import Mode
 
 _CREDENTIALS = ("CHAPPIE_API_KEY", "CHAPPIE_API_SECRET")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _HALTS = (signal.SIGUSR1, signal.SIGUSR2)
+_TELL_EVERY_S = 0.25
 
 
 class _AskedToEnd(BaseException):
@@ -52,11 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until asked to end (0); what cannot be started is one line and its code."""
     _take_signals(_asked, _SIGNALS)
+    notify = Notify.take(os.environ)
     early: list[signal.Signals] = []
     # By default they would end us; what comes before there is a loop is obeyed once there is.
     _take_signals(lambda number, frame: early.append(signal.Signals(number)), _HALTS)
     try:
-        ended, stuck = _run(args, early)
+        ended, stuck = _run(args, early, notify)
     except ConfigProblem as problem:
         ended, stuck = Ended(settings.EXIT_CODE, str(problem)), False
     except NotAloneError as other:
@@ -76,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
     return ended.code
 
 
-def _run(args: argparse.Namespace, early: list[signal.Signals]) -> tuple[Ended, bool]:
+def _run(
+    args: argparse.Namespace, early: list[signal.Signals], notify: Notify
+) -> tuple[Ended, bool]:
     chosen = settings.load_for_up(args.config, args.sets, os.environ)
     config = chosen.config
     channels = channels_of(chosen)
@@ -121,7 +127,7 @@ def _run(args: argparse.Namespace, early: list[signal.Signals]) -> tuple[Ended, 
             access=lambda: _access(chosen, venue),
         )
         display: Display = Terminal() if _on_terminal() else Lines()
-        return asyncio.run(_guard(plan, make_api, display, venue, channels, early))
+        return asyncio.run(_guard(plan, make_api, display, venue, channels, early, notify))
 
 
 async def _guard(
@@ -131,6 +137,7 @@ async def _guard(
     venue: EmbeddedVenue | None,
     channels: Sequence[Channel],
     early: list[signal.Signals],
+    notify: Notify,
 ) -> tuple[Ended, bool]:
     loop = asyncio.get_running_loop()
 
@@ -143,8 +150,26 @@ async def _guard(
     # After the guardian's own handlers are there, so that none is lost in between.
     for number in early:
         loop.call_soon(guardian.obey, number)
+    outlet.listeners += (lambda event, fields, line: _tell_the_end(notify, event, fields),)
+    telling = asyncio.create_task(_tell(notify, guardian.look))
     ended = await guardian.run()
+    telling.cancel()
     return ended, outlet.is_stuck
+
+
+async def _tell(notify: Notify, look: Callable[[], Shown]) -> None:
+    """The loop that watches the trader turns: that is what the supervisor of us wants to know."""
+    while True:
+        shown = look()
+        # Of a trader that is down the last faults are history.
+        faults = () if shown.mode is Mode.STOPPED else shown.faults
+        notify.turned(status_of(shown.mode, faults))
+        await asyncio.sleep(_TELL_EVERY_S)
+
+
+def _tell_the_end(notify: Notify, event: str, fields: Mapping[str, object]) -> None:
+    if event == "ending":
+        notify.ending(str(fields.get("why", "")))
 
 
 def _command(config_file: str | None, sets: Sequence[str]) -> tuple[str, ...]:

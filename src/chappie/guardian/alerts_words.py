@@ -228,7 +228,7 @@ def _staying_down(word: str, detail: str) -> _Said | None:
         # The alert of this stop has said so.
         return None
     lines = [f"The trader stays down: {_short(detail)}."]
-    step = _AFTER_STOP[reason] if reason is not None else f"look at the causes, {_GO_ON}"
+    step = after_stop(word)
     headline = "CRASH LOOP, stays down" if word == CRASH_LOOP else f"stays down: {word}"
     return f"staying_down:{word}", _CRITICAL, headline, lines, step, ()
 
@@ -269,6 +269,12 @@ def _fault(what: FaultActive) -> _Said:
     severity = _CRITICAL if what.fault in _CRITICAL_FAULTS else _WARNING
     step = _AFTER_FAULT.get(what.fault, _WATCH)
     return f"fault:{what.fault}", severity, f"fault {what.fault}{about}", lines, step, ()
+
+
+def after_stop(word: str) -> str:
+    """What a person does about a stop of that reason, `crash_loop` included."""
+    reason = _BY_WORD.get(word)
+    return f"look at the causes, {_GO_ON}" if reason is None else _AFTER_STOP[reason]
 
 
 def account(shown: Shown) -> list[str]:

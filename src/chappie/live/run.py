@@ -21,6 +21,7 @@ from chappie.live import clock, latch
 from chappie.live.halts import Halts
 from chappie.live.link import GuardianLink
 from chappie.live.log import Log
+from chappie.live.notify import Notify, Told
 from chappie.live.policies import PolicyRunner
 from chappie.live.rest import RestClient
 from chappie.live.state_dir import LastStop, RunFile, StateDir
@@ -55,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     secret: str
     guardian_fd: int | None
     make_core: Callable[[Config, float], CoreLike]
+    notify: Notify
 
     # The generated one would print the secret wherever a plan is shown.
     def __repr__(self) -> str:
@@ -239,7 +241,7 @@ async def _drive(
     link = None
     if plan.guardian_fd is not None:
         link = GuardianLink(plan.guardian_fd, trader.deliver, log)
-    trader.connect(streams, rest, link)
+    trader.connect(streams, rest, Told(plan.notify, link))
     _obey_signals(trader, watchdog, loop)
     halts.obey_signals()
     watchdog.start()

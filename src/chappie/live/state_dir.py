@@ -19,6 +19,7 @@ from chappie.journal.framing import JournalError, failed
 from chappie.live import latch
 from chappie.model.config import Config
 
+_IDENTITY = "identity.json"
 _RESERVE_BYTES = 4096
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -105,45 +106,9 @@ class StateDir:
 
         Raises `OtherIdentityError` naming what differs, `JournalError` when it cannot be kept.
         """
-        path = self.path / "identity.json"
-        try:
-            known = msgspec.json.decode(path.read_bytes(), type=Identity)
-        except FileNotFoundError:
-            known = None
-        except OSError as error:
-            raise failed(path, error) from error
-        except msgspec.DecodeError as error:
-            raise OtherIdentityError(
-                f"{path}: cannot be read ({error}), so whose state this is is unknown; "
-                "choose another state.dir"
-            ) from error
-        salt = known.salt if known is not None else os.urandom(8).hex()
-        ours = Identity(
-            venue=venue_name(config),
-            symbol=config.venue.symbol,
-            bot=config.bot.id,
-            salt=salt,
-            account=hashlib.sha256(f"{salt}:{key}".encode()).hexdigest()[:16],
-        )
-        if known is None:
-            write_durably(path, msgspec.json.encode(ours) + b"\n")
-            return
-        for name, there, here in (
-            ("venue", known.venue, ours.venue),
-            ("symbol", known.symbol, ours.symbol),
-            ("bot.id", known.bot, ours.bot),
-            ("account", known.account, ours.account),
-        ):
-            if there != here:
-                shown = (
-                    "it was made with another API key"
-                    if name == "account"
-                    else f"it belongs to {there!r}, this is {here!r}"
-                )
-                raise OtherIdentityError(
-                    f"state.dir: {self.path} is bound to another {name}: {shown}; "
-                    "choose another state.dir"
-                )
+        if bound_to(self.path, config, key) is None:
+            ours = _identity(config, key, os.urandom(8).hex())
+            write_durably(self.path / _IDENTITY, msgspec.json.encode(ours) + b"\n")
 
     def next_epoch(self, wall_ns: int) -> int:
         """A number above that of every earlier run here, durable before it is used (O3).
@@ -194,6 +159,52 @@ class StateDir:
         except OSError:
             with contextlib.suppress(JournalError):
                 write_atomically(self.last_stop_path, data)
+
+
+def bound_to(folder: Path, config: Config, key: str) -> Identity | None:
+    """Whose state this is, None for a new folder. Only looks.
+
+    Raises `OtherIdentityError` naming what differs, `JournalError` when it cannot be read.
+    """
+    path = folder / _IDENTITY
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=Identity)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise failed(path, error) from error
+    except msgspec.DecodeError as error:
+        raise OtherIdentityError(
+            f"{path}: cannot be read ({error}), so whose state this is is unknown; "
+            "choose another state.dir"
+        ) from error
+    ours = _identity(config, key, known.salt)
+    for name, there, here in (
+        ("venue", known.venue, ours.venue),
+        ("symbol", known.symbol, ours.symbol),
+        ("bot.id", known.bot, ours.bot),
+        ("account", known.account, ours.account),
+    ):
+        if there != here:
+            shown = (
+                "it was made with another API key"
+                if name == "account"
+                else f"it belongs to {there!r}, this is {here!r}"
+            )
+            raise OtherIdentityError(
+                f"state.dir: {folder} is bound to another {name}: {shown}; choose another state.dir"
+            )
+    return known
+
+
+def _identity(config: Config, key: str, salt: str) -> Identity:
+    return Identity(
+        venue=venue_name(config),
+        symbol=config.venue.symbol,
+        bot=config.bot.id,
+        salt=salt,
+        account=hashlib.sha256(f"{salt}:{key}".encode()).hexdigest()[:16],
+    )
 
 
 def venue_name(config: Config) -> str:
