@@ -119,7 +119,7 @@ class Guardian:
         self._api: Api = api(self.look, self.halting)
         outlet.listeners = (
             lambda event, fields, line: self._alerts.heard(event, fields, self.look),
-            lambda event, fields, line: self._api.feed.log(line),
+            lambda event, fields, line: self._api.heard(event, fields, line),
         )
         self._trader: Trader | None = None
         self._before: Trader | None = None
@@ -486,6 +486,7 @@ class Guardian:
         shown = self.look()
         self._outlet.shown = shown
         self._alerts.look(shown)
+        self._api.saw(shown)
         if shown.mode is not self._mode:
             was = self._mode.value if self._mode is not None else None
             because = why_stopped(shown)
