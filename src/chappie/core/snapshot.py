@@ -21,6 +21,7 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    FillState,
     ForeignOrder,
     LagState,
     Mode,
@@ -128,6 +129,15 @@ def describe(core: Parts, at: At) -> State:
             quote_s=_seconds(core.streams.lag.newest_ns),
             clock_offset_s=_seconds(core.skew.offset_ns),
         ),
+        fills=[
+            FillState(
+                at=_iso(fill.venue_ns or None),
+                side=fill.side.value,
+                qty=fill.qty,
+                price=market.price(fill.price),
+            )
+            for fill in account.ledger.newest
+        ],
     )
 
 

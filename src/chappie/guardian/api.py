@@ -7,7 +7,6 @@ of a page can send.
 """
 
 import asyncio
-import html
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
@@ -20,6 +19,7 @@ from chappie.guardian.aside import aside
 from chappie.guardian.clock import now_s
 from chappie.guardian.feed import Feed
 from chappie.guardian.metrics import CONTENT_TYPE, Metrics
+from chappie.guardian.page import FILES
 from chappie.guardian.shown import Shown, not_ready
 from chappie.guardian.ward import HaltDone, Resumed
 from chappie.journal.framing import JournalError
@@ -35,7 +35,10 @@ _WRONG_WINDOW_S = 60.0
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "Referrer-Policy": "no-referrer",
 }
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -120,7 +123,8 @@ class Api:
             return await self._admit(request, handler)
 
         app = web.Application(middlewares=[admit], client_max_size=_BODY_BYTES_MAX)
-        app.router.add_get("/", self._page)
+        for path in FILES:
+            app.router.add_get(path, self._page)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._scrape)
@@ -286,16 +290,8 @@ class Api:
         return self._token is not None
 
     async def _page(self, request: web.Request) -> web.Response:
-        state = msgspec.json.format(msgspec.json.encode(self._look()), indent=2).decode()
-        return web.Response(
-            text=(
-                "<!doctype html><html lang=en><meta charset=utf-8>"
-                "<meta http-equiv=refresh content=2><title>chappie</title>"
-                "<style>body{font:14px monospace;margin:2em}</style>"
-                f"<h1>chappie</h1><pre>{html.escape(state)}</pre></html>"
-            ),
-            content_type="text/html",
-        )
+        file = FILES[request.path]
+        return web.Response(body=file.body, content_type=file.kind, charset="utf-8")
 
 
 def _json(status: int, body: object) -> web.Response:

@@ -15,6 +15,7 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    FillState,
     ForeignOrder,
     LagState,
     Mode,
@@ -71,6 +72,7 @@ class Shown(msgspec.Struct):
     halt: HaltState | None = None
     ended_orders: dict[str, int] = {}
     lag: LagState = msgspec.field(default_factory=LagState)
+    fills: list[FillState] = []
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -133,6 +135,7 @@ def merge(
         foreign_orders=state.foreign_orders,
         ended_orders=state.ended_orders,
         lag=state.lag,
+        fills=state.fills,
     )
 
 

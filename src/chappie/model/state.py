@@ -117,6 +117,15 @@ class AccountState(msgspec.Struct):
     fills: int = 0
 
 
+class FillState(msgspec.Struct):
+    """One fill; ``at`` is None where the venue stated no time."""
+
+    at: str | None
+    side: str
+    qty: int
+    price: float | None
+
+
 class LagState(msgspec.Struct):
     """``quote_s``: how old the newest quote was when it was handled; ``clock_offset_s``: the
     venue's clock minus ours.
@@ -153,3 +162,5 @@ class State(msgspec.Struct):
     # How many orders of this run ended how, by fate.
     ended_orders: dict[str, int] = {}
     lag: LagState = msgspec.field(default_factory=LagState)
+    # The newest ones only, the newest last.
+    fills: list[FillState] = []
