@@ -11,18 +11,18 @@ const points = []; // [ms, middle]
 const orders = new Map(); // clOrdID: {side, price, from, to}
 const fills = new Map(); // key: {ms, side, price}
 
-// What one picture of the bot adds; `live` false: nothing of it is of now.
-export function add(state, nowMs, live) {
+// What one picture of the bot adds; `live`: its prices are of now, `known`: so are its orders.
+export function add(state, nowMs, live, known) {
   const bid = state.book.bids[0], ask = state.book.asks[0];
   const last = points[points.length - 1];
   if (live && bid && ask && (!last || nowMs - last[0] >= EVERY_MS)) {
     points.push([nowMs, (bid[0] + ask[0]) / 2]);
     if (points.length > POINTS_MAX) points.shift();
   }
-  for (const one of live ? state.orders : []) {
+  for (const one of known ? state.orders : []) {
     if (one.price === null) continue;
-    const known = orders.get(one.clOrdID);
-    const from = known && known.price === one.price ? known.from : nowMs;
+    const before = orders.get(one.clOrdID);
+    const from = before && before.price === one.price ? before.from : nowMs;
     orders.set(one.clOrdID, { side: one.side, price: one.price, from, to: nowMs });
   }
   const counts = new Map();

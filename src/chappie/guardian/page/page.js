@@ -23,7 +23,8 @@ function hear(event) {
   shown = JSON.parse(event.data);
   heardMs = performance.now();
   noteFaults(shown);
-  chart.add(shown, Date.now(), isLive());
+  const live = trouble() === "";
+  chart.add(shown, Date.now(), live && parts.marketIsLive(shown), live && shown.known);
   draw();
 }
 
@@ -49,10 +50,6 @@ function trouble() {
   return "";
 }
 
-function isLive() {
-  return shown !== null && shown.mode !== "stopped" && shown.at !== null && trouble() === "";
-}
-
 function draw() {
   if (shown === null) {
     const waited = performance.now();
@@ -68,8 +65,8 @@ function draw() {
   banner.hidden = !old;
   parts.text("old", old);
   parts.text("headline", old ? `Not known (was: ${headline})` : headline);
-  parts.text("why", why);
-  parts.text("opens", opens);
+  parts.text("why", old ? `It last said: ${why}` : why);
+  parts.text("opens", old ? "" : opens);
   const bits = [shown.symbol, shown.venue, `policy ${shown.policy}`];
   parts.text("who", bits.filter(Boolean).join(" · "));
   document.title = `${old ? "? " : ""}${headline} – chappie`;
@@ -80,9 +77,17 @@ function draw() {
   parts.streams(shown, ageMs() / 1000);
   parts.safety(shown);
   const bid = shown.book.bids[0], ask = shown.book.asks[0];
-  parts.text("price", bid && ask ? `${bid[0]} / ${ask[0]}` : "");
-  document.getElementById("book-box").classList.toggle("dead", shown.mode === "stopped");
-  document.getElementById("position-box").classList.toggle("dead", !shown.known);
+  const dim = (id, dead) => document.getElementById(id).classList.toggle("dead", dead);
+  const live = parts.marketIsLive(shown), down = shown.mode === "stopped";
+  parts.text("price", bid && ask ? `${bid[0]} / ${ask[0]}${live ? "" : ", not live"}` : "");
+  parts.text("book-note", live ? "" : "not live");
+  parts.text("position-note", shown.known ? "" : "not verified");
+  dim("book-box", !live);
+  dim("chart-box", !live);
+  dim("position-box", !shown.known);
+  dim("orders-box", down && !shown.known);
+  dim("streams-box", down);
+  dim("budget-box", down);
   chart.draw(document.getElementById("chart"), Date.now());
 }
 
@@ -92,7 +97,10 @@ function happened(at, tone, words) {
   const list = document.getElementById("timeline");
   const row = parts.node("li", undefined, tone);
   row.append(parts.node("time", parts.time(at)), parts.node("span", words));
-  list.prepend(row);
+  row.dataset.at = at;
+  // The newest first; what is told late goes where it belongs.
+  const later = [...list.children].find((one) => one.dataset.at <= at);
+  list.insertBefore(row, later || null);
   while (list.children.length > TIMELINE_MAX) list.lastChild.remove();
 }
 

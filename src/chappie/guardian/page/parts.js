@@ -7,6 +7,8 @@ const UNKNOWN = "–";
 const LEVELS = 5;
 const MINOR = { XBt: ["XBT", 8], USDt: ["USDT", 6] };
 const LISTED = 12;
+const MARKS = { open: ["✓", "yes"], shut: ["✕", "no"], unknown: ["?", "not known"] };
+const OF_MARKET = ["stream_down", "market_stale", "feed_lags"];
 
 export function node(tag, text, className) {
   const made = document.createElement(tag);
@@ -26,6 +28,7 @@ export function text(id, words) {
 
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return UNKNOWN;
+  if (Math.abs(seconds) < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
@@ -42,7 +45,18 @@ export function faultWords(fault) {
 }
 
 function stopWords(stop) {
-  return `${STOPS[stop.reason] || stop.reason}${stop.detail ? `. ${stop.detail}` : ""}`;
+  return `${STOPS[stop.reason] || stop.reason}${stop.detail ? `: ${stop.detail}` : ""}`;
+}
+
+function haltWords(halt) {
+  return `A halt is latched: ${halt.reason}`;
+}
+
+// Whether the prices of the picture are of now.
+export function marketIsLive(state) {
+  return state.at !== null && state.mode !== "stopped" &&
+    ["quote", "orderBook"].every((name) => state.streams[name] && state.streams[name].synced) &&
+    !state.faults.some((fault) => OF_MARKET.includes(fault.fault));
 }
 
 // What stands at the top: [headline, tone, why, what would open it].
@@ -53,7 +67,7 @@ export function verdict(state) {
   switch (state.mode) {
     case "stopped": {
       if (state.halt) {
-        return ["Stopped and halted", tone, state.halt.reason, "A resume starts it again."];
+        return ["Stopped and halted", tone, haltWords(state.halt), "A resume starts it again."];
       }
       const next = state.trader.next_start_s;
       return [headline, tone, stop ? capital(stopWords(stop)) : meaning,
@@ -62,7 +76,7 @@ export function verdict(state) {
           : `It starts again by itself in ${span(next)}.`];
     }
     case "halted":
-      return [headline, tone, state.halt ? state.halt.reason : firstFault(faults, meaning),
+      return [headline, tone, state.halt ? haltWords(state.halt) : firstFault(faults, meaning),
         "A resume starts it again."];
     case "observing":
       return [headline, tone, meaning, "bot.allow_trade = true and a new start let it trade."];
@@ -90,9 +104,11 @@ function opens(faults) {
 
 export function gates(state) {
   const rows = [];
-  const add = (words, shut, detail) => {
-    const row = node("li", undefined, shut ? "shut" : "open");
-    row.append(node("span", shut ? "✕" : "✓", "mark"), node("span", words, "gate"));
+  const add = (words, standing, detail) => {
+    const row = node("li", undefined, standing);
+    const mark = node("span", MARKS[standing][0], "mark");
+    mark.setAttribute("aria-label", MARKS[standing][1]);
+    row.append(mark, node("span", words, "gate"));
     for (const line of detail) {
       const part = node("div", undefined, "detail");
       part.append(node("strong", line.what), node("span", line.since));
@@ -104,24 +120,25 @@ export function gates(state) {
   };
   const down = state.mode === "stopped";
   const stop = state.trader.last_stop;
-  add("a trader runs", down, down ? [{
-    what: stop ? stopWords(stop) : "none was started yet", since: stop ? ` at ${stop.at}` : "",
+  add("a trader runs", down ? "shut" : "open", down ? [{
+    what: stop ? stopWords(stop) : "none was started yet", since: stop ? ` at ${time(stop.at)}` : "",
     clears: verdict(state)[3] }] : []);
+  // Of one that is down, or has not beaten yet, nobody knows what holds.
+  const silent = down || state.at === null;
   const known = new Set();
   for (const [words, kinds] of GATES) {
     kinds.forEach((kind) => known.add(kind));
-    // What a trader that is down said last is no fault of now.
-    const found = down ? [] : state.faults.filter((one) => kinds.includes(one.fault));
+    const found = silent ? [] : state.faults.filter((one) => kinds.includes(one.fault));
     const detail = found.map(faultLine);
     if (kinds.includes("halt_latched") && state.halt && found.length === 0) {
-      detail.push({ what: state.halt.reason, since: ` since ${state.halt.since}`,
+      detail.push({ what: state.halt.reason, since: ` since ${time(state.halt.since)}`,
         clears: "opens by: resume" });
     }
-    if (!down || detail.length) add(words, detail.length > 0, detail);
+    add(words, detail.length ? "shut" : silent ? "unknown" : "open", detail);
   }
-  const others = down ? [] : state.faults.filter((one) => !known.has(one.fault));
-  if (others.length) add("nothing else is wrong", true, others.map(faultLine));
-  add("bot.allow_trade is on", !state.allow_trade, state.allow_trade ? [] : [{
+  const others = silent ? [] : state.faults.filter((one) => !known.has(one.fault));
+  if (others.length) add("nothing else is wrong", "shut", others.map(faultLine));
+  add("bot.allow_trade is on", state.allow_trade ? "open" : "shut", state.allow_trade ? [] : [{
     what: "observe-only", since: "", clears: "opens by: bot.allow_trade = true and a new start" }]);
   put("gates", ...rows);
 }
@@ -236,5 +253,8 @@ export function safety(state) {
 
 export function time(iso) {
   const moment = new Date(iso);
-  return Number.isNaN(moment.getTime()) ? iso : moment.toLocaleTimeString([], { hour12: false });
+  if (Number.isNaN(moment.getTime())) return iso;
+  const clock = moment.toLocaleTimeString([], { hour12: false });
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? clock : `${moment.toLocaleDateString()} ${clock}`;
 }
