@@ -106,12 +106,13 @@ def _counters(
     help_: str,
     unit: str,
     label: str,
-    read: Callable[[Shown], Iterable[tuple[str, float]]],
+    read: Callable[[Shown], Iterable[tuple[str, float | None]]],
 ) -> Row:
     def readings(shown: Shown, beat_timeout_s: float) -> Iterator[Reading]:
         if shown.at is not None:
             for of, value in read(shown):
-                yield (of,), float(value)
+                if value is not None:
+                    yield (of,), float(value)
 
     return Row(Metric(name, Kind.COUNTER, help_, unit, (label,)), readings)
 

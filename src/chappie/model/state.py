@@ -61,8 +61,8 @@ class ReconcileState(msgspec.Struct):
 
     at: str | None = None
     clean: bool | None = None
-    rounds_clean: int = 0
-    rounds_unclean: int = 0
+    rounds_clean: int | None = None
+    rounds_unclean: int | None = None
 
 
 class DeadManState(msgspec.Struct):
