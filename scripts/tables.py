@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from chappie.cli import whatif  # noqa: E402  the path to it is set above
 from chappie.cli.consequences import HEAD, WHAT_IF  # noqa: E402
 from chappie.core.gate import Denial  # noqa: E402
+from chappie.guardian.metrics import METRICS  # noqa: E402
 from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
 from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402
@@ -150,6 +151,20 @@ def night_faults() -> str:
     return _table(("kind", "what it does", "what ends it"), rows)
 
 
+def metrics() -> str:
+    rows = [
+        (
+            f"`{one.name}`",
+            one.kind.value,
+            one.unit,
+            ", ".join(f"`{label}`" for label in one.labels) or "–",
+            one.help,
+        )
+        for one in METRICS
+    ]
+    return _table(("metric", "kind", "unit", "labels", "what it says"), rows)
+
+
 def invariants() -> str:
     rows = [(f"`{name}`", what) for name, what in INVARIANTS.items()]
     return _table(("invariant", "what must hold"), rows)
@@ -200,6 +215,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "failures": failures,
     "night-faults": night_faults,
     "invariants": invariants,
+    "metrics": metrics,
     "sabotages": sabotages,
     "what-if": what_if,
 }

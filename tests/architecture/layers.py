@@ -85,7 +85,7 @@ LAYERS = (
             RESTARTS,
             *ERRANDS,
         ),
-        ("msgspec", "aiohttp", "apprise", "yarl"),
+        ("msgspec", "aiohttp", "apprise", "prometheus_client", "yarl"),
     ),
     Layer(
         CLI,

@@ -62,7 +62,14 @@ def test_before_the_first_beat_everything_is_unknown_and_nothing_is_zero() -> No
     assert body["position"] == {"symbol": "XBTUSD", "qty": None, "avgEntryPx": None}
     assert body["position_state"] is None
     assert body["rate_limit"] == {"limit": None, "remaining": None, "locked": False}
-    assert body["last_reconcile"] == {"at": None, "clean": None}
+    assert body["last_reconcile"] == {
+        "at": None,
+        "clean": None,
+        "rounds_clean": None,
+        "rounds_unclean": None,
+    }
+    assert body["lag"] == {"quote_s": None, "clock_offset_s": None}
+    assert (body["fills"], body["ended_orders"]) == ([], {})
     assert body["dead_man"] == {"armed_until": None, "missed_since": None}
     assert body["known"] is False
     assert body["streams"]["quote"] == {"synced": False, "age_s": None}

@@ -4,6 +4,7 @@ clOrdIDs are prefix, bot, epoch and counter (control O3), so that any order on t
 told ours or foreign, and this run's or a dead one's, by its name alone.
 """
 
+from chappie.core.fates import Fate, fate
 from chappie.core.orders import Order
 from chappie.model.enums import Side
 from chappie.model.reports import OrderSaid
@@ -55,6 +56,8 @@ class Blotter:
         self._orders: dict[str, Order] = {}
         # Those of them that anything is open about: looked through at every step.
         self._unsettled: dict[str, Order] = {}
+        # How many ended how in this run; one that lived again ends once more.
+        self.ended: dict[Fate, int] = dict.fromkeys(Fate, 0)
 
     def __contains__(self, cl_ord_id: object) -> bool:
         return cl_ord_id in self._orders
@@ -65,6 +68,9 @@ class Blotter:
     def put(self, order: Order) -> None:
         """A new value of an order."""
         name = order.asked.cl_ord_id
+        before = self._orders.get(name)
+        if not order.is_live and (before is None or before.is_live):
+            self.ended[fate(order)] += 1
         self._orders[name] = order
         if order.is_settled:
             self._unsettled.pop(name, None)

@@ -30,6 +30,8 @@ class Lag:
         self.over_ns = (self.limit_ns + skew_ns) // 2
         # When the age of a quote was last known.
         self.known_ns = 0
+        # The newest age of a quote when it was handled, for people; None until one was known.
+        self.newest_ns: int | None = None
         # Whether stamps were seen that are of no use here.
         self.not_of_now = False
         self._judged: QuoteSeen | None = None
@@ -61,6 +63,7 @@ class Lag:
             self.not_of_now = True
             return None
         self.known_ns = now_ns
+        self.newest_ns = age_ns
         return age_ns
 
     def stepped_late(self, now_ns: int) -> None:

@@ -3,11 +3,14 @@
 This is where a fill changes the position: `Ledger.book`.
 """
 
+from collections import deque
+
 from chappie.model.instrument import Instrument
 from chappie.model.records import Adjusted, Carried, Fill, FundingPaid, Opening
 from chappie.model.units import Contracts, Minor
 
 _AVERAGE_DIGITS = 4  # as the venue shows it
+_SHOWN = 20
 
 
 class Ledger:
@@ -25,6 +28,8 @@ class Ledger:
         self.funding = Minor(0)
         self.fills = 0
         self.last_fill_ns = 0
+        # For people; nothing is decided by it.
+        self.newest: deque[Fill] = deque(maxlen=_SHOWN)
         self.opened = False
         # False after an adjustment that names no cost: then nothing is realised before flat.
         self.entry_known = True
@@ -70,6 +75,7 @@ class Ledger:
         self._seen.add(fill.exec_id)
         self._booked[fill.cl_ord_id] = self._booked.get(fill.cl_ord_id, 0) + fill.qty
         self.fills += 1
+        self.newest.append(fill)
         self.fees = Minor(self.fees + fill.fee)
         self.last_fill_ns = max(self.last_fill_ns, fill.venue_ns)
         change = fill.side.sign * fill.qty

@@ -14,6 +14,10 @@ from chappie.model.orders import NewOrder
 from chappie.model.reports import OrderSaid
 from chappie.model.units import Contracts
 
+# How an order ended that the venue did not end itself, as its `end` says it.
+NEVER_ARRIVED = "never arrived at the venue"
+VANISHED = "the venue knows no such order"
+
 
 class RequestKind(Enum):
     NEW = "new"
@@ -271,17 +275,13 @@ def absent(order: Order, asked_ns: int, now_ns: int) -> Order:
         return msgspec.structs.replace(order, absent_since_ns=order.absent_since_ns or now_ns)
     if order.said is not None or request is None:
         return order
-    return msgspec.structs.replace(
-        order, request=None, ended_ns=now_ns, end="never arrived at the venue"
-    )
+    return msgspec.structs.replace(order, request=None, ended_ns=now_ns, end=NEVER_ARRIVED)
 
 
 def vanished(order: Order, now_ns: int) -> Order:
     """The venue, which once spoke of it, shows it nowhere any more, and no position (O7)."""
     assert order.absent_since_ns is not None, "only what a query did not find can have vanished"
-    return msgspec.structs.replace(
-        order, request=None, ended_ns=now_ns, end="the venue knows no such order"
-    )
+    return msgspec.structs.replace(order, request=None, ended_ns=now_ns, end=VANISHED)
 
 
 def cancelling(order: Order, request: Outstanding) -> Order:

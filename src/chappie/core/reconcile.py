@@ -65,6 +65,9 @@ class Reconciler:
     ) -> None:
         self.last_was_clean: bool | None = None
         self.last_wall_ns: int | None = None
+        # Whole rounds of this run.
+        self.rounds_clean = 0
+        self.rounds_unclean = 0
         self._every_ns = seconds_ns(config.every_s)
         self._grace_ns = seconds_ns(config.grace_s)
         self._dialect = dialect
@@ -364,11 +367,12 @@ class Reconciler:
         self.last_was_clean = clean
         self.last_wall_ns = at.wall_ns
         if clean:
+            self.rounds_clean += 1
             self._clean_ns = at.now_ns
-        if clean:
             self._pace.succeeded(at.now_ns)
             self._due_ns = at.now_ns + self._every_ns
         else:
+            self.rounds_unclean += 1
             self._pace.failed(at.now_ns)
             self._due_ns = self._pace.until_ns
         self._round = None

@@ -8,6 +8,7 @@ from chappie.core.faults import ActiveFaults, StopDue
 from chappie.core.market import Market
 from chappie.core.orders import Order
 from chappie.core.reconcile import Reconciler
+from chappie.core.skew import Skew
 from chappie.core.streams import Streams
 from chappie.core.trading import Decision, Trading
 from chappie.model.config import Config
@@ -20,7 +21,9 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    FillState,
     ForeignOrder,
+    LagState,
     Mode,
     OrderState,
     PositionState,
@@ -55,6 +58,7 @@ class Parts(Protocol):
     desk: Desk
     reconciler: Reconciler
     streams: Streams
+    skew: Skew
     trading: Trading
 
     @property
@@ -87,7 +91,10 @@ def describe(core: Parts, at: At) -> State:
         ),
         known=bool(core.reconciler.last_was_clean) and not account.in_doubt,
         last_reconcile=ReconcileState(
-            at=_iso(core.reconciler.last_wall_ns), clean=core.reconciler.last_was_clean
+            at=_iso(core.reconciler.last_wall_ns),
+            clean=core.reconciler.last_was_clean,
+            rounds_clean=core.reconciler.rounds_clean,
+            rounds_unclean=core.reconciler.rounds_unclean,
         ),
         dead_man=DeadManState(
             armed_until=_iso(core.desk.arming.switch.fires_wall_ns),
@@ -117,6 +124,20 @@ def describe(core: Parts, at: At) -> State:
             ForeignOrder(order_id, cl_ord_id)
             for order_id, cl_ord_id in list(account.foreign.items())[-_FOREIGN_SHOWN:]
         ],
+        ended_orders={fate.value: count for fate, count in account.blotter.ended.items()},
+        lag=LagState(
+            quote_s=_seconds(core.streams.lag.newest_ns),
+            clock_offset_s=_seconds(core.skew.offset_ns),
+        ),
+        fills=[
+            FillState(
+                at=_iso(fill.venue_ns or None),
+                side=fill.side.value,
+                qty=fill.qty,
+                price=market.price(fill.price),
+            )
+            for fill in account.ledger.newest
+        ],
     )
 
 
@@ -145,7 +166,7 @@ def _stream(core: Parts, stream: Stream, at: At) -> StreamState:
     age_ns = core.streams.feed.age_ns(stream, at.now_ns)
     return StreamState(
         synced=core.streams.feed.synced(stream),
-        age_s=None if age_ns is None else round(age_ns / SECOND_NS, 3),
+        age_s=_seconds(age_ns),
     )
 
 
@@ -189,6 +210,10 @@ def _account(core: Parts) -> AccountState:
         fees=ledger.fees,
         fills=ledger.fills,
     )
+
+
+def _seconds(duration_ns: int | None) -> float | None:
+    return None if duration_ns is None else round(duration_ns / SECOND_NS, 3)
 
 
 def _iso(wall_ns: int | None) -> str | None:

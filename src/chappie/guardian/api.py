@@ -7,9 +7,8 @@ of a page can send.
 """
 
 import asyncio
-import html
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -19,6 +18,8 @@ from chappie.guardian import token
 from chappie.guardian.aside import aside
 from chappie.guardian.clock import now_s
 from chappie.guardian.feed import Feed
+from chappie.guardian.metrics import CONTENT_TYPE, Metrics
+from chappie.guardian.page import FILES
 from chappie.guardian.shown import Shown, not_ready
 from chappie.guardian.ward import HaltDone, Resumed
 from chappie.journal.framing import JournalError
@@ -34,7 +35,10 @@ _WRONG_WINDOW_S = 60.0
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "Referrer-Policy": "no-referrer",
 }
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -105,6 +109,7 @@ class Api:
         self._token: str | None = None
         self._wrong_at_s: list[float] = []
         self.feed = Feed(look)
+        self._metrics = Metrics(look, beat_timeout_s)
         host, port = listening.getsockname()[:2]
         self._names = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         if port == 80:
@@ -118,9 +123,11 @@ class Api:
             return await self._admit(request, handler)
 
         app = web.Application(middlewares=[admit], client_max_size=_BODY_BYTES_MAX)
-        app.router.add_get("/", self._page)
+        for path in FILES:
+            app.router.add_get(path, self._page)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._scrape)
         app.router.add_get("/api/state", self._state)
         app.router.add_get("/api/events", self._events)
         if self._operator is not None:
@@ -137,6 +144,15 @@ class Api:
         )
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()
+
+    def heard(self, event: str, fields: Mapping[str, object], line: bytes) -> None:
+        """A log event of the guardian; any thread may call this, and it never waits."""
+        self.feed.log(line)
+        self._metrics.heard(event, fields)
+
+    def saw(self, shown: Shown) -> None:
+        """The picture, a few times a second: what no scrape comes in time for is counted too."""
+        self._metrics.saw(shown)
 
     async def stop(self) -> None:
         self.feed.close()
@@ -162,8 +178,8 @@ class Api:
             refusal.headers[hdrs.ALLOW] = allowed
             return refusal
         except web.HTTPNotFound:
-            there = "/healthz, /readyz, /api/state, /api/events, /api/halt and /api/resume"
-            return _refuse(404, f"no such page; there are {there}")
+            there = "/healthz, /readyz, /metrics, /api/state, /api/events, /api/halt, /api/resume"
+            return _refuse(404, f"no such page; there are {there} and /")
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return _json(200, {"ok": True})
@@ -173,6 +189,13 @@ class Api:
         reasons = not_ready(shown, self._beat_timeout_s)
         body = {"ready": not reasons, "mode": shown.mode.value, "why": reasons}
         return _json(503 if reasons else 200, body)
+
+    async def _scrape(self, request: web.Request) -> web.Response:
+        if self._metrics.failed is not None:
+            return _refuse(500, f"a bug in the metrics: {self._metrics.failed}")
+        # As bytes: the library's content type carries its version and charset.
+        headers = {hdrs.CONTENT_TYPE: CONTENT_TYPE}
+        return web.Response(body=self._metrics.scraped(), headers=headers)
 
     async def _state(self, request: web.Request) -> web.Response:
         return _json(200, self._look())
@@ -267,16 +290,8 @@ class Api:
         return self._token is not None
 
     async def _page(self, request: web.Request) -> web.Response:
-        state = msgspec.json.format(msgspec.json.encode(self._look()), indent=2).decode()
-        return web.Response(
-            text=(
-                "<!doctype html><html lang=en><meta charset=utf-8>"
-                "<meta http-equiv=refresh content=2><title>chappie</title>"
-                "<style>body{font:14px monospace;margin:2em}</style>"
-                f"<h1>chappie</h1><pre>{html.escape(state)}</pre></html>"
-            ),
-            content_type="text/html",
-        )
+        file = FILES[request.path]
+        return web.Response(body=file.body, content_type=file.kind, charset="utf-8")
 
 
 def _json(status: int, body: object) -> web.Response:

@@ -1,11 +1,14 @@
 """What `GET /api/events` tells: the guardian's log and the picture, to a few who listen.
 
+Who comes is first told the picture and, as `past`, the newest lines of the log.
+
 Bounded in every direction: so many listeners, so many waiting events for each, and one that reads
 too slowly is let go, for nobody waits for a reader.
 """
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -16,6 +19,8 @@ from chappie.guardian.shown import Shown
 LISTENERS_MAX = 16
 RETRY_MS = 2_000
 _WAITING_MAX = 256
+_PAST_LINES = 60
+_PAST_LINE_BYTES = 2_000
 _LOOK_EVERY_S = 0.25
 _STATE_EVERY_S = 1.0
 
@@ -61,6 +66,7 @@ class Feed:
         self._look = look
         self._listeners: list[Listener] = []
         self._number = 0
+        self._past: deque[bytes] = deque(maxlen=_PAST_LINES)
         self._pump: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -72,6 +78,8 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         made = Listener()
         made.put(f"retry: {RETRY_MS}\n\n".encode() + self._framed("state", _encoded(self._look())))
+        # A copy: whoever logs meanwhile may be another thread.
+        made.put(self._framed("past", b"[" + b",".join(self._past.copy()) + b"]"))
         self._listeners.append(made)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._tell_the_state())
@@ -84,6 +92,8 @@ class Feed:
 
     def log(self, line: bytes) -> None:
         """One line of the guardian's log; any thread may call this."""
+        if len(line) <= _PAST_LINE_BYTES:
+            self._past.append(line)
         if self._loop is not None:
             # A loop that is closed has nobody who listens.
             with contextlib.suppress(RuntimeError):

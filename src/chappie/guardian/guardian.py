@@ -83,7 +83,7 @@ class Guardian:
         self._api: Api = api(self.look, self.halting)
         outlet.listeners = (
             lambda event, fields, line: self._alerts.heard(event, fields, self.look),
-            lambda event, fields, line: self._api.feed.log(line),
+            lambda event, fields, line: self._api.heard(event, fields, line),
         )
         self._trader: Trader | None = None
         self._before: Trader | None = None
@@ -442,6 +442,7 @@ class Guardian:
         shown = self.look()
         self._outlet.shown = shown
         self._alerts.look(shown)
+        self._api.saw(shown)
         self._picture.tell(shown)
 
     def _write_run(self) -> None:

@@ -15,7 +15,9 @@ from chappie.model.state import (
     DeadManState,
     DecisionState,
     FaultState,
+    FillState,
     ForeignOrder,
+    LagState,
     Mode,
     OrderState,
     PositionState,
@@ -68,6 +70,9 @@ class Shown(msgspec.Struct):
     would_be_orders: int = 0
     foreign_orders: list[ForeignOrder] = []
     halt: HaltState | None = None
+    ended_orders: dict[str, int] = {}
+    lag: LagState = msgspec.field(default_factory=LagState)
+    fills: list[FillState] = []
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -128,6 +133,9 @@ def merge(
         symbol=state.symbol,
         would_be_orders=state.would_be_orders,
         foreign_orders=state.foreign_orders,
+        ended_orders=state.ended_orders,
+        lag=state.lag,
+        fills=state.fills,
     )
 
 

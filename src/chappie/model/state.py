@@ -57,8 +57,12 @@ class PositionState(msgspec.Struct, rename={"avg_entry_px": "avgEntryPx"}):
 
 
 class ReconcileState(msgspec.Struct):
+    """``rounds_clean`` and ``rounds_unclean`` count the whole rounds of this run."""
+
     at: str | None = None
     clean: bool | None = None
+    rounds_clean: int | None = None
+    rounds_unclean: int | None = None
 
 
 class DeadManState(msgspec.Struct):
@@ -113,6 +117,24 @@ class AccountState(msgspec.Struct):
     fills: int = 0
 
 
+class FillState(msgspec.Struct):
+    """One fill; ``at`` is None where the venue stated no time."""
+
+    at: str | None
+    side: str
+    qty: int
+    price: float | None
+
+
+class LagState(msgspec.Struct):
+    """``quote_s``: how old the newest quote was when it was handled; ``clock_offset_s``: the
+    venue's clock minus ours.
+    """
+
+    quote_s: float | None = None
+    clock_offset_s: float | None = None
+
+
 class State(msgspec.Struct):
     """The trader's half of `/api/state`; the guardian adds ``trader`` and serves it."""
 
@@ -137,3 +159,8 @@ class State(msgspec.Struct):
     would_be_orders: int
     # The newest ones only: foreign orders are somebody else's to count.
     foreign_orders: list[ForeignOrder] = []
+    # How many orders of this run ended how, by fate.
+    ended_orders: dict[str, int] = {}
+    lag: LagState = msgspec.field(default_factory=LagState)
+    # The newest ones only, the newest last.
+    fills: list[FillState] = []
