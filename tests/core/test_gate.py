@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chappie.core.gate import Circumstances, Denial, examine
+from chappie.core.gate import Circumstances, Counts, Denial, examine
 from chappie.model.enums import InstrumentState, Side
 from chappie.model.faults import Posture
 from chappie.model.orders import Approved, NewOrder
@@ -33,6 +33,7 @@ GOOD = Circumstances(
     collar_ppm=50_000,
 )
 CLOSED = msgspec.structs.replace(INSTRUMENT, state=InstrumentState.CLOSED)
+OTHER = msgspec.structs.replace(INSTRUMENT, symbol="ETHUSD")
 SMALL = msgspec.structs.replace(INSTRUMENT, max_order_qty=100)
 
 # Every way in which a denial alone can come about: what is changed, and the order.
@@ -56,6 +57,21 @@ ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.MAX_POSITION, {"live_buy": 1000}, asked()),
     (Denial.MAX_POSITION, {"live_sell": 1000}, asked(Side.SELL)),
     (Denial.MAX_POSITION, {"qty": -600, "live_sell": 400}, asked(Side.SELL)),
+    (Denial.SYMBOL, {"instrument": OTHER}, asked()),
+    (Denial.SYMBOL, {"counts": Counts(symbols=("ETHUSD",))}, asked()),
+    (Denial.ACCOUNT, {"counts": Counts(right_account=False)}, asked()),
+    (Denial.ORDER_VALUE, {"counts": Counts(max_order_value=166_666)}, asked()),
+    (Denial.ORDER_VALUE, {"counts": Counts(max_order_value=166_666)}, asked(price=None)),
+    (Denial.ORDER_VALUE, {"counts": Counts(max_order_value=169_999)}, asked(price=588_235)),
+    (Denial.WORKING_ORDERS, {"counts": Counts(working=1)}, asked()),
+    (Denial.ORDERS_PER_MINUTE, {"counts": Counts(sent_in_minute=5, max_in_minute=5)}, asked()),
+    (
+        Denial.ORDERS_PER_DECISION,
+        {"counts": Counts(sent_for_decision=2, max_for_decision=2)},
+        asked(),
+    ),
+    (Denial.REPEATED, {"counts": Counts(repeated_buy=3, max_repeated=3)}, asked()),
+    (Denial.REPEATED, {"counts": Counts(repeated_sell=4, max_repeated=3)}, asked(Side.SELL)),
     (Denial.PRICE, {}, asked(price=0)),
     (Denial.PRICE, {}, asked(price=10_000_001)),
     (Denial.PRICE_COLLAR, {}, asked(price=630_001)),

@@ -24,6 +24,14 @@ CONTRACT: dict[str, object] = {
     "orders.resolve_within_s": 15.0,
     "orders.send_deadline_s": 1.0,
     "orders.price_collar_pct": 5.0,
+    "limits.account": 0,
+    "limits.symbols": [],
+    "limits.max_order_value": 0,
+    "limits.max_working_orders": 1,
+    "limits.max_orders_per_minute": 0,
+    "limits.max_orders_per_decision": 0,
+    "limits.max_repeated_orders": 0,
+    "limits.repeated_within_s": 60.0,
     "feed.check_every_s": 0.25,
     "feed.soft_stop_after_s": 5.0,
     "feed.fault_after_s": 20.0,
@@ -53,6 +61,15 @@ CONTRACT: dict[str, object] = {
     "state.max_bytes": 5_000_000_000,
 }
 
+# Whole numbers that 0 switches off.
+NONE_AT_ZERO = (
+    "limits.account",
+    "limits.max_order_value",
+    "limits.max_orders_per_minute",
+    "limits.max_orders_per_decision",
+    "limits.max_repeated_orders",
+)
+
 # key=value pairs that cannot be run, and the key that is blamed.
 IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
     *(
@@ -72,9 +89,13 @@ IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
             "rate_limit.lock_below",
             "supervisor.max_restarts",
             "state.max_bytes",
+            "limits.max_working_orders",
         )
         for value in (0, -5)
     ),
+    *(({key: -1}, key) for key in NONE_AT_ZERO),
+    ({"limits.repeated_within_s": 3_601.0}, "limits.repeated_within_s"),
+    ({"limits.symbols": ["ETHUSD", "XRPUSD"]}, "limits.symbols"),
     *(({"bot.id": text}, "bot.id") for text in ("", "thirteen_long", "my-bot", "café", "a b")),
     *(({"venue.symbol": text}, "venue.symbol") for text in ("", "xbtusd", "XBT/USD", "X")),
     ({"venue.rest_url": "ftp://x/", "venue.ws_url": "ws://x/"}, "venue.rest_url"),
@@ -121,6 +142,8 @@ POSSIBLE: tuple[Mapping[str, object], ...] = (
     {"rate_limit.lock_below": 20},
     {"supervisor.backoff_initial_s": 60.0},
     {"operator.port": 0},
+    {"limits.symbols": ["ETHUSD", "XBTUSD"]},
+    {"limits.repeated_within_s": 3_600.0},
     {"operator.host": "::1"},
     {"bot.policy": "package.module:Class"},
 )

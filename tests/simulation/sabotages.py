@@ -27,6 +27,7 @@ from tests.core import (
     test_account,
     test_budget,
     test_core,
+    test_limits_orders,
     test_reconcile,
     test_requests,
     test_world_faults,
@@ -38,7 +39,7 @@ from tests.core import (
 )
 from tests.guardian import test_sweep, test_vigil
 from tests.journal import test_kept
-from tests.simulation import breaks
+from tests.simulation import breaks, breaks_limits
 from tests.simulation.breaks import Patch
 from tests.venues.bitmex import test_book_mirror
 
@@ -452,6 +453,18 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "the guardian looks once after a death, and not when nothing can arrive any more",
         breaks.one_look_suffices,
         scene=test_vigil.test_it_looks_at_once_and_again_when_nothing_can_arrive_any_more,
+    ),
+    Sabotage(
+        "order_limits_not_asked",
+        "the gate counts no orders",
+        breaks_limits.order_limits_not_asked,
+        scene=test_limits_orders.test_so_many_orders_in_a_minute_and_then_the_next,
+    ),
+    Sabotage(
+        "counts_forgotten_at_a_start",
+        "a restart begins every count of orders anew",
+        breaks_limits.counts_forgotten_at_a_start,
+        scene=test_limits_orders.test_a_crash_in_a_row_of_orders_forgets_none,
     ),
 )
 

@@ -13,6 +13,7 @@ from chappie.core.budget import Budget
 from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults, StopDue
 from chappie.core.flatten import Flatten
+from chappie.core.limits import Limits
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
@@ -102,6 +103,7 @@ class Core:
             self.reconciler,
             self.skew,
         )
+        self.limits = Limits(config.limits, self.outbox, self.faults, self.desk.account)
         self.trading = Trading(
             config,
             self.outbox,
@@ -112,6 +114,7 @@ class Core:
             self.streams.feed,
             self.desk,
             self.reconciler,
+            self.limits,
             policy_period_s,
         )
         flatten = Flatten(
@@ -246,6 +249,7 @@ class Core:
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
         self.budget.begin(at, self.desk.restore(at, event.kept))
+        self.limits.restore(at, event.kept)
         self.streams.begin(at, event.kept)
         self.reconciler.begin(at)
         self.faults.raise_(Fault.UNRECONCILED, at, "its permissions are not read yet", _KEY)
@@ -358,6 +362,7 @@ class Core:
         for stream, words in self.desk.overdue.judge(self.streams.feed, at.now_ns):
             self.streams.overdue(at, stream, words)
         self.desk.judge(at)
+        self.limits.judge(at)
         record = self.budget.take_record(at)
         if record is not None:
             self.outbox.put(Keep(record))

@@ -14,6 +14,7 @@ from chappie.core.executor import Place, Rest, Terms, Wanted, Withdraw, plan
 from chappie.core.faults import ActiveFaults
 from chappie.core.feed import Feed
 from chappie.core.gate import Circumstances, Denial, examine
+from chappie.core.limits import Limits
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.reconcile import Reconciler
@@ -51,6 +52,7 @@ class Trading:
         feed: Feed,
         desk: Desk,
         reconciler: Reconciler,
+        limits: Limits,
         policy_period_s: float,
     ) -> None:
         self.decision: Decision | None = None
@@ -66,6 +68,7 @@ class Trading:
         self._desk = desk
         self._account = desk.account
         self._reconciler = reconciler
+        self._limits = limits
         self._period_ns = seconds_ns(policy_period_s)
         self._next_ns = 0
         self._awaited: int | None = None
@@ -209,6 +212,7 @@ class Trading:
             best_bid=self._market.book.best_bid,
             best_ask=self._market.book.best_ask,
             collar_ppm=round(self._config.orders.price_collar_pct * 10_000),
+            counts=self._limits.counts(at, self.decision.number if self.decision else 0),
         )
 
     def _denied(self, at: At, decision: Decision, denial: Denial, words: str) -> None:
@@ -216,6 +220,8 @@ class Trading:
             decision.outcome = f"{words}: first the dead man's switch"
             self._desk.arming.arm(at)
             return
+        if denial is Denial.REPEATED:
+            self._limits.halt(at, f"{words}: {denial.value}")
         decision.outcome = f"would {words}: {denial.value}"
         # Prices move with every look; the same wish is told once, not per tick.
         wish = f"{decision.target} {denial.name}"

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+HOUR_S = 3_600.0
+
 _BOT_ID = re.compile(r"[A-Za-z0-9_]{1,12}")
 
 
@@ -121,6 +123,22 @@ class StateConfig(_Section, frozen=True, forbid_unknown_fields=True):
     max_bytes: int = 5_000_000_000
 
 
+class LimitsConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    """Limits on money and behaviour (controls L5 to L8; `docs/limits.md`). 0 is no limit."""
+
+    # The venue's number of the account that may be traded on; 0: whichever the key belongs to.
+    account: int = 0
+    symbols: tuple[str, ...] = ()
+    # Orders that add exposure; what reduces it waits for none of these. The value is in the
+    # settlement currency's minor unit (XBTUSD: satoshi).
+    max_order_value: int = 0
+    max_working_orders: int = 1
+    max_orders_per_minute: int = 0
+    max_orders_per_decision: int = 0
+    max_repeated_orders: int = 0
+    repeated_within_s: float = 60.0
+
+
 class Config(_Section, frozen=True, forbid_unknown_fields=True):
     """The effective configuration. Credentials are never part of it."""
 
@@ -128,6 +146,7 @@ class Config(_Section, frozen=True, forbid_unknown_fields=True):
     bot: BotConfig = BotConfig()
     policy: PolicyConfig = PolicyConfig()
     orders: OrdersConfig = OrdersConfig()
+    limits: LimitsConfig = LimitsConfig()
     feed: FeedConfig = FeedConfig()
     clock: ClockConfig = ClockConfig()
     rate_limit: RateLimitConfig = RateLimitConfig()
@@ -162,6 +181,7 @@ _POSITIVE_SECONDS = (
     ("supervisor", "heartbeat_timeout_s"),
     ("supervisor", "startup_timeout_s"),
     ("alerts", "repeat_after_s"),
+    ("limits", "repeated_within_s"),
 )
 _POSITIVE_INTEGERS = (
     ("bot", "order_qty"),
@@ -171,6 +191,15 @@ _POSITIVE_INTEGERS = (
     ("rate_limit", "lock_below"),
     ("supervisor", "max_restarts"),
     ("state", "max_bytes"),
+    ("limits", "max_working_orders"),
+)
+# 0 switches these off.
+_NO_NEGATIVE = (
+    ("limits", "account"),
+    ("limits", "max_order_value"),
+    ("limits", "max_orders_per_minute"),
+    ("limits", "max_orders_per_decision"),
+    ("limits", "max_repeated_orders"),
 )
 _LONGEST_S = 30 * 86_400.0
 
@@ -196,6 +225,11 @@ def check(config: Config) -> None:
         assert isinstance(value, int)
         if value < 1:
             raise ConfigError(f"{section}.{path}", f"{value} is not a whole number above 0")
+    for section, path in _NO_NEGATIVE:
+        value = _look_up(config, section, path)
+        assert isinstance(value, int)
+        if value < 0:
+            raise ConfigError(f"{section}.{path}", f"{value} is not a whole number (0 for none)")
     for key, holds, accepted in _combinations(config):
         if not holds:
             raise ConfigError(key, accepted)
@@ -265,6 +299,17 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             "orders.price_collar_pct",
             0 < c.orders.price_collar_pct <= 100,
             f"{c.orders.price_collar_pct} is not a percentage above 0, at most 100",
+        ),
+        (
+            "limits.symbols",
+            not c.limits.symbols or c.venue.symbol in c.limits.symbols,
+            f"{', '.join(c.limits.symbols)} do not include venue.symbol = {c.venue.symbol}",
+        ),
+        (
+            "limits.repeated_within_s",
+            # Older orders are no longer among the kept records of a start for certain.
+            c.limits.repeated_within_s <= HOUR_S,
+            f"{c.limits.repeated_within_s} is more than an hour",
         ),
         (
             "feed.fault_after_s",

@@ -96,6 +96,7 @@ class Fault(Enum):
     BUDGET_LOW = "budget_low"
     UNRECONCILED = "unreconciled"
     LIQUIDATED = "liquidated"
+    LIMIT_HALTED = "limit_halted"
     POSITION_DISAGREES = "position_disagrees"
     ORDER_IN_DOUBT = "order_in_doubt"
     LEFTOVER_ORDERS = "leftover_orders"
@@ -212,6 +213,13 @@ FAULTS: dict[Fault, FaultRow] = {
     Fault.LIQUIDATED: FaultRow(
         Posture.HALTED,
         "resume, by somebody who looked at the account",
+        After.AT_ONCE,
+        StopReason.HALTED,
+        latches=True,
+    ),
+    Fault.LIMIT_HALTED: FaultRow(
+        Posture.HALTED,
+        "resume, by somebody who looked at what happened",
         After.AT_ONCE,
         StopReason.HALTED,
         latches=True,

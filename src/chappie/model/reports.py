@@ -173,9 +173,12 @@ class PositionSaid(_Report, frozen=True, gc=False):
 
 
 class MarginSaid(_Report, frozen=True, gc=False):
+    """``account`` is the venue's number of the account that all of this is about."""
+
     wallet: Minor | None
     margin: Minor | None
     available: Minor | None
+    account: int | None = None
 
 
 # --- answers to requests

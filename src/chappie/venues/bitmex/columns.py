@@ -133,6 +133,7 @@ def margin_said(row: Row) -> MarginSaid:
         wallet=_minor(row, "walletBalance"),
         margin=_minor(row, "marginBalance"),
         available=_minor(row, "availableMargin"),
+        account=_int(row, "account"),
     )
 
 
