@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from chappie.core.gate import Denial  # noqa: E402  the path to it is set above
-from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
+from chappie.model.faults import FAULTS, After, FaultRow, Posture, StopReason  # noqa: E402
 from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
@@ -104,7 +104,7 @@ def faults() -> str:
                 f"`{fault.value}`",
                 row.posture.name.lower().replace("_", " "),
                 "yes" if row.decides else "no",
-                "rest" if row.rests else "cancelled",
+                _resting(row),
                 row.clears + (" (latches)" if row.latches else ""),
                 when,
                 "–" if row.stop is None else f"`{row.stop.word}`",
@@ -120,6 +120,12 @@ def faults() -> str:
         "with reason",
     )
     return _table(head, rows)
+
+
+def _resting(row: FaultRow) -> str:
+    if row.posture is Posture.REDUCE_ONLY:
+        return "those that add exposure are cancelled"
+    return "rest" if row.rests else "cancelled"
 
 
 def denials() -> str:

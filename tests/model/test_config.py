@@ -32,6 +32,11 @@ CONTRACT: dict[str, object] = {
     "limits.max_orders_per_decision": 0,
     "limits.max_repeated_orders": 0,
     "limits.repeated_within_s": 60.0,
+    "limits.on_breach": "halt",
+    "limits.max_daily_loss": 0,
+    "limits.max_drawdown": 0,
+    "limits.max_daily_fees": 0,
+    "limits.max_rejects_per_hour": 0,
     "feed.check_every_s": 0.25,
     "feed.soft_stop_after_s": 5.0,
     "feed.fault_after_s": 20.0,
@@ -68,6 +73,10 @@ NONE_AT_ZERO = (
     "limits.max_orders_per_minute",
     "limits.max_orders_per_decision",
     "limits.max_repeated_orders",
+    "limits.max_daily_loss",
+    "limits.max_drawdown",
+    "limits.max_daily_fees",
+    "limits.max_rejects_per_hour",
 )
 
 # key=value pairs that cannot be run, and the key that is blamed.

@@ -27,6 +27,7 @@ from tests.core import (
     test_account,
     test_budget,
     test_core,
+    test_limits_loss,
     test_limits_orders,
     test_reconcile,
     test_requests,
@@ -465,6 +466,18 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "a restart begins every count of orders anew",
         breaks_limits.counts_forgotten_at_a_start,
         scene=test_limits_orders.test_a_crash_in_a_row_of_orders_forgets_none,
+    ),
+    Sabotage(
+        "losses_forgotten_at_a_start",
+        "a restart begins the day's fees and losses anew",
+        breaks_limits.losses_forgotten_at_a_start,
+        scene=test_limits_loss.test_spent_fees_leave_only_the_way_back,
+    ),
+    Sabotage(
+        "losses_not_measured",
+        "no result is held against its limit",
+        breaks_limits.losses_not_measured,
+        scene=test_limits_loss.test_spent_fees_halt_until_resumed_and_a_resume_gives_the_same_again,
     ),
 )
 

@@ -74,6 +74,7 @@ def carried(settled: tuple[Kept, ...], file: str) -> Carried:
         entry_known=ledger.entry_known,
         from_ns=recovered.from_ns,
         waits=recovered.waits,
+        loss_base=recovered.loss_base,
     )
 
 

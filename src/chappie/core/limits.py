@@ -7,37 +7,56 @@ order, never at market increments.
 from chappie.core.account import Account
 from chappie.core.faults import ActiveFaults
 from chappie.core.gate import Counts
+from chappie.core.limits_loss import DAILY_FEES, DAILY_LOSS, DRAWDOWN, REJECTS, Losses, result
 from chappie.core.limits_orders import OrderCounts
+from chappie.core.market import Market
 from chappie.core.outbox import Outbox
-from chappie.model.commands import SetLatch
+from chappie.core.reconcile import Reconciler
+from chappie.model.commands import Keep, SetLatch
 from chappie.model.config import LimitsConfig
-from chappie.model.faults import Fault
+from chappie.model.faults import Fault, Posture
 from chappie.model.records import Kept
 from chappie.model.units import At
+
+_UNMEASURED = "result"
+_OF_LOSS = (DAILY_LOSS, DRAWDOWN, DAILY_FEES, REJECTS)
 
 
 class Limits:
     """Every limit beyond the gate's own, with what it has counted so far."""
 
     def __init__(
-        self, config: LimitsConfig, outbox: Outbox, faults: ActiveFaults, account: Account
+        self,
+        config: LimitsConfig,
+        outbox: Outbox,
+        faults: ActiveFaults,
+        market: Market,
+        account: Account,
+        reconciler: Reconciler,
     ) -> None:
         self._config = config
         self._outbox = outbox
         self._faults = faults
+        self._market = market
         self._account = account
+        self._reconciler = reconciler
         self._orders = OrderCounts(config)
+        self._losses = Losses(config)
         # The account's number, by the venue's last word.
         self._number: int | None = None
 
-    def restore(self, at: At, kept: tuple[Kept, ...]) -> None:
-        """Go on where earlier runs ended."""
+    def restore(self, at: At, kept: tuple[Kept, ...], *, halted: bool) -> None:
+        """Go on where earlier runs ended; ``halted``: the latch is still set."""
         self._orders.restore(at, kept)
+        self._losses.restore(at, kept, halted=halted)
 
     def judge(self, at: At) -> None:
         """Count what was just observed, and raise what it breaks."""
         self._count(at)
         self._judge_account(at)
+        # Before that the ledger may lack fills, and no order leaves anyhow.
+        if self._reconciler.ever_clean:
+            self._judge_losses(at)
 
     def counts(self, at: At, decision: int) -> Counts:
         """What the gate holds an order of this decision against."""
@@ -59,6 +78,7 @@ class Limits:
     def _count(self, at: At) -> None:
         for record in self._outbox.take_records():
             self._orders.note(at, record)
+            self._losses.note(at, record)
 
     def _judge_account(self, at: At) -> None:
         margin = self._account.margin
@@ -68,3 +88,40 @@ class Limits:
         if wanted and self._number not in (None, wanted):
             words = f"the key is of account {self._number}, limits.account is {wanted}"
             self._faults.raise_(Fault.VENUE_REFUSED, at, words)
+
+    def _judge_losses(self, at: At) -> None:
+        reached: dict[str, str] = {}
+        if self._losses.is_measured:
+            reached = self._measure(at)
+        refused = self._losses.refused(at)
+        if refused is not None:
+            reached[REJECTS] = refused
+        if reached and self._config.on_breach == "halt":
+            self.halt(at, "; ".join(reached.values()))
+            return
+        for key in _OF_LOSS:
+            if key in reached:
+                self._faults.raise_(Fault.LIMIT_REACHED, at, reached[key], key)
+            else:
+                self._faults.clear(Fault.LIMIT_REACHED, key)
+
+    def _measure(self, at: At) -> dict[str, str]:
+        """By limit of the result, that it was reached, in words."""
+        instrument = self._market.instrument
+        assert instrument is not None, "nothing is reconciled without the instrument"
+        now = result(self._account.ledger, instrument, self._market.mark)
+        if now is None:
+            # A limit that cannot be measured allows nothing that it would have to stop.
+            words = "no mark, or the entry price of what is held is not known"
+            self._faults.raise_(Fault.LIMIT_REACHED, at, words, _UNMEASURED)
+            return self._losses.reached(None)
+        self._faults.clear(Fault.LIMIT_REACHED, _UNMEASURED)
+        record = self._losses.measure(at, now, sure=self._faults.posture < Posture.CANCEL_ONLY)
+        reached = self._losses.reached(now)
+        if record is not None:
+            if record.reached and self._config.on_breach == "halt":
+                # Latched before it is written that the limit was reached: a resume is then one of
+                # a halt, whatever dies in between.
+                self.halt(at, "; ".join(reached.values()))
+            self._outbox.put(Keep(record))
+        return reached

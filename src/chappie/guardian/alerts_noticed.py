@@ -23,6 +23,7 @@ _AT_ONCE = (
     Fault.POSITION_DISAGREES.value,
     Fault.LIQUIDATED.value,
     Fault.LIMIT_HALTED.value,
+    Fault.LIMIT_REACHED.value,
 )
 # Each has an alert of its own.
 _TOLD_OTHERWISE = (Fault.HALT_LATCHED.value, Fault.OPERATOR_STOP.value)

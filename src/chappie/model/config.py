@@ -137,6 +137,12 @@ class LimitsConfig(_Section, frozen=True, forbid_unknown_fields=True):
     max_orders_per_decision: int = 0
     max_repeated_orders: int = 0
     repeated_within_s: float = 60.0
+    # Of the account's result, in minor units; what reaching one does, and refused orders too.
+    on_breach: Literal["reduce_only", "halt"] = "halt"
+    max_daily_loss: int = 0
+    max_drawdown: int = 0
+    max_daily_fees: int = 0
+    max_rejects_per_hour: int = 0
 
 
 class Config(_Section, frozen=True, forbid_unknown_fields=True):
@@ -200,6 +206,10 @@ _NO_NEGATIVE = (
     ("limits", "max_orders_per_minute"),
     ("limits", "max_orders_per_decision"),
     ("limits", "max_repeated_orders"),
+    ("limits", "max_daily_loss"),
+    ("limits", "max_drawdown"),
+    ("limits", "max_daily_fees"),
+    ("limits", "max_rejects_per_hour"),
 )
 _LONGEST_S = 30 * 86_400.0
 

@@ -97,6 +97,7 @@ class Fault(Enum):
     UNRECONCILED = "unreconciled"
     LIQUIDATED = "liquidated"
     LIMIT_HALTED = "limit_halted"
+    LIMIT_REACHED = "limit_reached"
     POSITION_DISAGREES = "position_disagrees"
     ORDER_IN_DOUBT = "order_in_doubt"
     LEFTOVER_ORDERS = "leftover_orders"
@@ -223,6 +224,11 @@ FAULTS: dict[Fault, FaultRow] = {
         After.AT_ONCE,
         StopReason.HALTED,
         latches=True,
+    ),
+    Fault.LIMIT_REACHED: FaultRow(
+        Posture.REDUCE_ONLY,
+        "the day or the hour is over, or resume, as docs/limits.md says for each",
+        decides=True,
     ),
     Fault.POSITION_DISAGREES: FaultRow(
         Posture.CANCEL_ONLY,
