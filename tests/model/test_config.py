@@ -37,6 +37,15 @@ CONTRACT: dict[str, object] = {
     "limits.max_drawdown": 0,
     "limits.max_daily_fees": 0,
     "limits.max_rejects_per_hour": 0,
+    "limits.max_spread_ticks": 0,
+    "limits.max_spread_pct": 0.0,
+    "limits.min_depth_qty": 0,
+    "limits.depth_levels": 5,
+    "limits.max_move_pct": 0.0,
+    "limits.move_window_s": 60.0,
+    "limits.no_opening_before_funding_s": 0.0,
+    "limits.min_liquidation_distance_pct": 0.0,
+    "limits.reopen_after_s": 10.0,
     "feed.check_every_s": 0.25,
     "feed.soft_stop_after_s": 5.0,
     "feed.fault_after_s": 20.0,
@@ -77,18 +86,29 @@ NONE_AT_ZERO = (
     "limits.max_drawdown",
     "limits.max_daily_fees",
     "limits.max_rejects_per_hour",
+    "limits.max_spread_ticks",
+    "limits.min_depth_qty",
 )
+# Numbers that 0 switches off, and what is too much.
+OFF_AT_ZERO = {
+    "limits.max_spread_pct": 101.0,
+    "limits.max_move_pct": 101.0,
+    "limits.min_liquidation_distance_pct": 101.0,
+    "limits.no_opening_before_funding_s": 2_592_001.0,
+    "alerts.alive_every_s": 2_592_001.0,
+}
 
 # key=value pairs that cannot be run, and the key that is blamed.
 IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
     *(
         ({key: value}, key)
         for key, default in CONTRACT.items()
-        if isinstance(default, float) and key != "alerts.alive_every_s"
+        if isinstance(default, float) and key not in OFF_AT_ZERO
         for value in (0.0, -1.0, 30 * 86_400.0 + 1, float("inf"), float("nan"))
     ),
     # Here zero stands for never.
-    *(({key: value}, key) for key in ("alerts.alive_every_s",) for value in (-1.0, 2_592_001.0)),
+    *(({key: value}, key) for key, most in OFF_AT_ZERO.items() for value in (-1.0, most)),
+    *(({key: float("nan")}, key) for key in OFF_AT_ZERO),
     *(
         ({key: value}, key)
         for key in (
@@ -99,6 +119,7 @@ IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
             "supervisor.max_restarts",
             "state.max_bytes",
             "limits.max_working_orders",
+            "limits.depth_levels",
         )
         for value in (0, -5)
     ),

@@ -2,6 +2,7 @@
 
 from chappie.core import gate as gate_module
 from chappie.core.limits_loss import Losses
+from chappie.core.limits_market import Health
 from chappie.core.limits_orders import OrderCounts
 from tests.simulation.breaks import Patch
 
@@ -20,3 +21,7 @@ def losses_forgotten_at_a_start(patch: Patch) -> None:
 
 def losses_not_measured(patch: Patch) -> None:
     patch(Losses, "is_measured", property(lambda self: False))
+
+
+def unfit_market_traded(patch: Patch) -> None:
+    patch(Health, "judge", lambda self, at, market, said: {})

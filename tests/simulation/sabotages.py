@@ -28,6 +28,7 @@ from tests.core import (
     test_budget,
     test_core,
     test_limits_loss,
+    test_limits_market,
     test_limits_orders,
     test_reconcile,
     test_requests,
@@ -478,6 +479,12 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "no result is held against its limit",
         breaks_limits.losses_not_measured,
         scene=test_limits_loss.test_spent_fees_halt_until_resumed_and_a_resume_gives_the_same_again,
+    ),
+    Sabotage(
+        "unfit_market_traded",
+        "nobody looks whether the market is fit for new exposure",
+        breaks_limits.unfit_market_traded,
+        scene=test_limits_market.test_a_wide_market_is_closed_in_and_not_opened_in,
     ),
 )
 

@@ -8,6 +8,7 @@ from chappie.core.account import Account
 from chappie.core.faults import ActiveFaults
 from chappie.core.gate import Counts
 from chappie.core.limits_loss import DAILY_FEES, DAILY_LOSS, DRAWDOWN, REJECTS, Losses, result
+from chappie.core.limits_market import Health
 from chappie.core.limits_orders import OrderCounts
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
@@ -42,6 +43,8 @@ class Limits:
         self._reconciler = reconciler
         self._orders = OrderCounts(config)
         self._losses = Losses(config)
+        self._health = Health(config)
+        self._unfit: list[str] = []
         # The account's number, by the venue's last word.
         self._number: int | None = None
 
@@ -57,6 +60,7 @@ class Limits:
         # Before that the ledger may lack fills, and no order leaves anyhow.
         if self._reconciler.ever_clean:
             self._judge_losses(at)
+        self._judge_market(at)
 
     def counts(self, at: At, decision: int) -> Counts:
         """What the gate holds an order of this decision against."""
@@ -88,6 +92,15 @@ class Limits:
         if wanted and self._number not in (None, wanted):
             words = f"the key is of account {self._number}, limits.account is {wanted}"
             self._faults.raise_(Fault.VENUE_REFUSED, at, words)
+
+    def _judge_market(self, at: At) -> None:
+        shut = self._health.judge(at, self._market, self._account.said)
+        for key, words in shut.items():
+            self._faults.raise_(Fault.MARKET_UNFIT, at, words, key)
+        for key in self._unfit:
+            if key not in shut:
+                self._faults.clear(Fault.MARKET_UNFIT, key)
+        self._unfit = list(shut)
 
     def _judge_losses(self, at: At) -> None:
         reached: dict[str, str] = {}

@@ -143,6 +143,16 @@ class LimitsConfig(_Section, frozen=True, forbid_unknown_fields=True):
     max_drawdown: int = 0
     max_daily_fees: int = 0
     max_rejects_per_hour: int = 0
+    # The market, and our place in it: new exposure only while none of these is exceeded.
+    max_spread_ticks: int = 0
+    max_spread_pct: float = 0.0
+    min_depth_qty: int = 0
+    depth_levels: int = 5
+    max_move_pct: float = 0.0
+    move_window_s: float = 60.0
+    no_opening_before_funding_s: float = 0.0
+    min_liquidation_distance_pct: float = 0.0
+    reopen_after_s: float = 10.0
 
 
 class Config(_Section, frozen=True, forbid_unknown_fields=True):
@@ -188,6 +198,8 @@ _POSITIVE_SECONDS = (
     ("supervisor", "startup_timeout_s"),
     ("alerts", "repeat_after_s"),
     ("limits", "repeated_within_s"),
+    ("limits", "move_window_s"),
+    ("limits", "reopen_after_s"),
 )
 _POSITIVE_INTEGERS = (
     ("bot", "order_qty"),
@@ -198,6 +210,7 @@ _POSITIVE_INTEGERS = (
     ("supervisor", "max_restarts"),
     ("state", "max_bytes"),
     ("limits", "max_working_orders"),
+    ("limits", "depth_levels"),
 )
 # 0 switches these off.
 _NO_NEGATIVE = (
@@ -210,7 +223,15 @@ _NO_NEGATIVE = (
     ("limits", "max_drawdown"),
     ("limits", "max_daily_fees"),
     ("limits", "max_rejects_per_hour"),
+    ("limits", "max_spread_ticks"),
+    ("limits", "min_depth_qty"),
 )
+_PERCENTAGES = (
+    ("limits", "max_spread_pct"),
+    ("limits", "max_move_pct"),
+    ("limits", "min_liquidation_distance_pct"),
+)
+_SECONDS_OR_NEVER = (("limits", "no_opening_before_funding_s"),)
 _LONGEST_S = 30 * 86_400.0
 
 
@@ -240,6 +261,18 @@ def check(config: Config) -> None:
         assert isinstance(value, int)
         if value < 0:
             raise ConfigError(f"{section}.{path}", f"{value} is not a whole number (0 for none)")
+    for section, path in _PERCENTAGES:
+        value = _look_up(config, section, path)
+        assert isinstance(value, (int, float))
+        if not 0 <= value <= 100:
+            words = f"{value} is not a percentage (0 to 100; 0 for none)"
+            raise ConfigError(f"{section}.{path}", words)
+    for section, path in _SECONDS_OR_NEVER:
+        value = _look_up(config, section, path)
+        assert isinstance(value, (int, float))
+        if not 0 <= value <= _LONGEST_S:
+            words = f"{value} is not a number of seconds (at most 30 days; 0 for none)"
+            raise ConfigError(f"{section}.{path}", words)
     for key, holds, accepted in _combinations(config):
         if not holds:
             raise ConfigError(key, accepted)

@@ -98,6 +98,7 @@ class Fault(Enum):
     LIQUIDATED = "liquidated"
     LIMIT_HALTED = "limit_halted"
     LIMIT_REACHED = "limit_reached"
+    MARKET_UNFIT = "market_unfit"
     POSITION_DISAGREES = "position_disagrees"
     ORDER_IN_DOUBT = "order_in_doubt"
     LEFTOVER_ORDERS = "leftover_orders"
@@ -228,6 +229,11 @@ FAULTS: dict[Fault, FaultRow] = {
     Fault.LIMIT_REACHED: FaultRow(
         Posture.REDUCE_ONLY,
         "the day or the hour is over, or resume, as docs/limits.md says for each",
+        decides=True,
+    ),
+    Fault.MARKET_UNFIT: FaultRow(
+        Posture.REDUCE_ONLY,
+        "no reason of it for limits.reopen_after_s",
         decides=True,
     ),
     Fault.POSITION_DISAGREES: FaultRow(

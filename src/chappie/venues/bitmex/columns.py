@@ -171,6 +171,7 @@ def instrument_seen(row: Row) -> InstrumentSeen:
         index_price=_number(row, "indicativeSettlePrice"),
         funding_rate=_number(row, "fundingRate"),
         last_price=_number(row, "lastPrice"),
+        funding_stamp=_text(row, "fundingTimestamp"),
     )
 
 
