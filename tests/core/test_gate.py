@@ -70,6 +70,7 @@ ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
         {"counts": Counts(sent_for_decision=2, max_for_decision=2)},
         asked(),
     ),
+    (Denial.GIVEN_UP, {"counts": Counts(tried=3, max_tries=3)}, asked()),
     (Denial.REPEATED, {"counts": Counts(repeated_buy=3, max_repeated=3)}, asked()),
     (Denial.REPEATED, {"counts": Counts(repeated_sell=4, max_repeated=3)}, asked(Side.SELL)),
     (Denial.PRICE, {}, asked(price=0)),

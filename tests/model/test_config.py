@@ -46,6 +46,9 @@ CONTRACT: dict[str, object] = {
     "limits.no_opening_before_funding_s": 0.0,
     "limits.min_liquidation_distance_pct": 0.0,
     "limits.reopen_after_s": 10.0,
+    "limits.max_order_age_s": 0.0,
+    "limits.max_repricings": 0,
+    "limits.max_holding_s": 0.0,
     "feed.check_every_s": 0.25,
     "feed.soft_stop_after_s": 5.0,
     "feed.fault_after_s": 20.0,
@@ -88,6 +91,7 @@ NONE_AT_ZERO = (
     "limits.max_rejects_per_hour",
     "limits.max_spread_ticks",
     "limits.min_depth_qty",
+    "limits.max_repricings",
 )
 # Numbers that 0 switches off, and what is too much.
 OFF_AT_ZERO = {
@@ -95,6 +99,8 @@ OFF_AT_ZERO = {
     "limits.max_move_pct": 101.0,
     "limits.min_liquidation_distance_pct": 101.0,
     "limits.no_opening_before_funding_s": 2_592_001.0,
+    "limits.max_order_age_s": 2_592_001.0,
+    "limits.max_holding_s": 2_592_001.0,
     "alerts.alive_every_s": 2_592_001.0,
 }
 

@@ -30,6 +30,7 @@ from tests.core import (
     test_limits_loss,
     test_limits_market,
     test_limits_orders,
+    test_limits_time,
     test_reconcile,
     test_requests,
     test_world_faults,
@@ -485,6 +486,24 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "nobody looks whether the market is fit for new exposure",
         breaks_limits.unfit_market_traded,
         scene=test_limits_market.test_a_wide_market_is_closed_in_and_not_opened_in,
+    ),
+    Sabotage(
+        "tries_not_counted",
+        "an order that is not filled is replaced for ever",
+        breaks_limits.tries_not_counted,
+        scene=test_limits_time.test_after_so_many_replacements_the_last_one_stays_where_it_is,
+    ),
+    Sabotage(
+        "unfilled_orders_left_to_rest",
+        "an order rests as long as it may",
+        breaks_limits.unfilled_orders_left_to_rest,
+        scene=test_limits_time.test_an_order_that_is_not_filled_in_time_is_replaced,
+    ),
+    Sabotage(
+        "positions_held_for_ever",
+        "nobody looks how long a position is held",
+        breaks_limits.positions_held_for_ever,
+        scene=test_limits_time.test_a_restart_gives_a_position_no_more_time,
     ),
 )
 

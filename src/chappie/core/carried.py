@@ -75,6 +75,7 @@ def carried(settled: tuple[Kept, ...], file: str) -> Carried:
         from_ns=recovered.from_ns,
         waits=recovered.waits,
         loss_base=recovered.loss_base,
+        held_since_ns=ledger.held_since_ns,
     )
 
 

@@ -33,6 +33,9 @@ class Denial(Enum):
     WORKING_ORDERS = "limits.max_working_orders work already"
     ORDERS_PER_MINUTE = "limits.max_orders_per_minute were sent within the last minute"
     ORDERS_PER_DECISION = "limits.max_orders_per_decision were sent for this decision"
+    GIVEN_UP = (
+        "replaced limits.max_repricings times and nothing filled: given up until the target changes"
+    )
     REPEATED = (
         "limits.max_repeated_orders of this side were filled in a row, nothing else in between: "
         "this halts"
@@ -64,6 +67,9 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     max_in_minute: int = 0
     sent_for_decision: int = 0
     max_for_decision: int = 0
+    # Orders sent for the target since it changed, or anything was filled.
+    tried: int = 0
+    max_tries: int = 0
     # Orders that added exposure and were filled, nothing else in between, by side.
     repeated_buy: int = 0
     repeated_sell: int = 0
@@ -168,6 +174,8 @@ def _exceeded(order: NewOrder, c: Circumstances) -> Denial | None:
         return Denial.ORDERS_PER_MINUTE
     if n.max_for_decision and n.sent_for_decision >= n.max_for_decision:
         return Denial.ORDERS_PER_DECISION
+    if n.max_tries and n.tried >= n.max_tries:
+        return Denial.GIVEN_UP
     repeated = n.repeated_buy if order.side.sign > 0 else n.repeated_sell
     if n.max_repeated and repeated >= n.max_repeated:
         return Denial.REPEATED

@@ -4,6 +4,8 @@ The table of `docs/limits.md` says what each does. They look once per periodic c
 order, never at market increments.
 """
 
+import msgspec
+
 from chappie.core.account import Account
 from chappie.core.faults import ActiveFaults
 from chappie.core.gate import Counts
@@ -17,7 +19,7 @@ from chappie.model.commands import Keep, SetLatch
 from chappie.model.config import LimitsConfig
 from chappie.model.faults import Fault, Posture
 from chappie.model.records import Kept
-from chappie.model.units import At
+from chappie.model.units import At, seconds_ns
 
 _UNMEASURED = "result"
 _OF_LOSS = (DAILY_LOSS, DRAWDOWN, DAILY_FEES, REJECTS)
@@ -45,6 +47,12 @@ class Limits:
         self._losses = Losses(config)
         self._health = Health(config)
         self._unfit: list[str] = []
+        # What is wanted (the target, after how many fills), and the orders sent for it.
+        self._wish = (0, 0)
+        self._tried = 0
+        self._max_tries = config.max_repricings + 1 if config.max_repricings else 0
+        self._holding_ns = seconds_ns(config.max_holding_s)
+        self._seen_held_ns: int | None = None
         # The account's number, by the venue's last word.
         self._number: int | None = None
 
@@ -62,16 +70,46 @@ class Limits:
             self._judge_losses(at)
         self._judge_market(at)
 
+    def wish(self, target: int) -> None:
+        """What is wanted now: another target, or anything filled, begins the tries anew."""
+        wish = (target, self._account.ledger.fills)
+        if wish != self._wish:
+            self._wish, self._tried = wish, 0
+
+    def tried(self) -> None:
+        """One more order was sent for it."""
+        self._tried += 1
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether no further order will be sent for what is wanted."""
+        return 0 < self._max_tries <= self._tried
+
+    def held_too_long(self, at: At) -> bool:
+        """Whether the position must be closed by now, whatever the policy wants."""
+        if not self._holding_ns:
+            return False
+        ledger = self._account.ledger
+        if not ledger.qty:
+            self._seen_held_ns = None
+            return False
+        if self._seen_held_ns is None:
+            self._seen_held_ns = at.wall_ns
+        # Where the venue stated no time, since it was first seen here.
+        since_ns = ledger.held_since_ns or self._seen_held_ns
+        return at.wall_ns - since_ns >= self._holding_ns
+
     def counts(self, at: At, decision: int) -> Counts:
         """What the gate holds an order of this decision against."""
         self._count(at)
         wanted = self._config.account
-        return self._orders.counts(
+        counts = self._orders.counts(
             at,
             decision,
             len(self._account.blotter.live()),
             right_account=not wanted or self._number == wanted,
         )
+        return msgspec.structs.replace(counts, tried=self._tried, max_tries=self._max_tries)
 
     def halt(self, at: At, words: str) -> None:
         """Trading ends here until a human resumes it: latched first, for a start must know."""

@@ -73,6 +73,9 @@ class Trading:
         self._next_ns = 0
         self._awaited: int | None = None
         self._told_wish = ""
+        self._max_age_ns = seconds_ns(config.limits.max_order_age_s)
+        # Whether the position is being closed because it was held too long.
+        self._closes = False
 
     # --- observe
 
@@ -145,13 +148,24 @@ class Trading:
     def _follow(self, at: At, decision: Decision, instrument: Instrument) -> None:
         """One step of the working orders towards the target."""
         bot = self._config.bot
+        self._limits.wish(decision.target)
+        closes = self._limits.held_too_long(at)
+        if closes and not self._closes:
+            self._outbox.log("warning", "held_too_long", position=self._account.ledger.qty)
+        self._closes = closes
         step = plan(
-            decision.target,
+            0 if closes else decision.target,
             self._account.expected_qty,
             [order for order in self._account.blotter.live() if not order.orphan],
             self._market.book.best_bid,
             self._market.book.best_ask,
-            Terms(self._config.orders.style, bot.order_qty, instrument.lot_size),
+            Terms(
+                self._config.orders.style,
+                bot.order_qty,
+                instrument.lot_size,
+                self._max_age_ns,
+                reprices=not self._limits.gives_up,
+            ),
             at.now_ns,
         )
         match step:
@@ -189,6 +203,7 @@ class Trading:
             self._denied(at, decision, verdict, words)
         else:
             decision.outcome = words
+            self._limits.tried()
             self._desk.send(at, verdict, decision.number, fence_ns)
 
     def circumstances(self, at: At, instrument: Instrument, fence_ns: int) -> Circumstances:

@@ -83,7 +83,7 @@ _AFTER_FAULT = {
     Fault.LIQUIDATED.value: f"look at the account and at bot.max_position, {_AGAIN}",
     Fault.LIMIT_HALTED.value: f"find out what reached the limit; {_RESUME}",
     Fault.LIMIT_REACHED.value: "find out what reached the limit; only reducing orders pass.",
-    Fault.MARKET_UNFIT.value: "nothing: it goes on when the market is fit; only reducing orders pass.",
+    Fault.MARKET_UNFIT.value: "nothing: it goes on when the market is fit for it.",
     Fault.POLICY_FAILED.value: "look at the policy's error in trader.log.",
     Fault.INSTRUMENT_NOT_OPEN.value: "nothing: it goes on when the venue opens the instrument.",
     Fault.CLOCK_SKEWED.value: "set this machine's clock right (NTP).",

@@ -153,6 +153,11 @@ class LimitsConfig(_Section, frozen=True, forbid_unknown_fields=True):
     no_opening_before_funding_s: float = 0.0
     min_liquidation_distance_pct: float = 0.0
     reopen_after_s: float = 10.0
+    # How long an order may stay unfilled, how often it is replaced then, how long a position is
+    # held.
+    max_order_age_s: float = 0.0
+    max_repricings: int = 0
+    max_holding_s: float = 0.0
 
 
 class Config(_Section, frozen=True, forbid_unknown_fields=True):
@@ -225,13 +230,18 @@ _NO_NEGATIVE = (
     ("limits", "max_rejects_per_hour"),
     ("limits", "max_spread_ticks"),
     ("limits", "min_depth_qty"),
+    ("limits", "max_repricings"),
 )
 _PERCENTAGES = (
     ("limits", "max_spread_pct"),
     ("limits", "max_move_pct"),
     ("limits", "min_liquidation_distance_pct"),
 )
-_SECONDS_OR_NEVER = (("limits", "no_opening_before_funding_s"),)
+_SECONDS_OR_NEVER = (
+    ("limits", "no_opening_before_funding_s"),
+    ("limits", "max_order_age_s"),
+    ("limits", "max_holding_s"),
+)
 _LONGEST_S = 30 * 86_400.0
 
 

@@ -142,6 +142,7 @@ class Carried(_Kept, frozen=True, gc=False):
     from_ns: int
     waits: Waits | None = None
     loss_base: LossBase | None = None
+    held_since_ns: int = 0
 
 
 class Connected(_Kept, frozen=True, gc=False):
