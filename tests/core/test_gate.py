@@ -113,6 +113,7 @@ NEVER: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.NOT_REDUCING, {"qty": 600}, CLOSING),
     (Denial.NOT_REDUCING, {"qty": -700}, CLOSING),
     (Denial.NOT_REDUCING, {"live_sell": 100}, CLOSING),
+    (Denial.SYMBOL, {"instrument": OTHER}, CLOSING),
     (Denial.FILLS_MISSING, {"fills_missing": True}, CLOSING),
     (Denial.IN_DOUBT, {"in_doubt": True}, CLOSING),
     (Denial.ALLOW_TRADE_OFF, {"allow_trade": False}, CLOSING),
@@ -121,6 +122,32 @@ NEVER: list[tuple[Denial, dict[str, object], NewOrder]] = [
 
 def test_a_closing_order_passes_a_halt_our_own_size_and_the_switch() -> None:
     assert isinstance(examine(CLOSING, circumstances(**FLATTENING)), Approved)
+
+
+SPENT = Counts(
+    right_account=False,
+    max_order_value=1,
+    working=1,
+    sent_in_minute=1,
+    max_in_minute=1,
+    sent_for_decision=1,
+    max_for_decision=1,
+    tried=1,
+    max_tries=1,
+    repeated_buy=1,
+    repeated_sell=1,
+    max_repeated=1,
+)
+
+
+def test_a_closing_order_waits_for_no_count() -> None:
+    assert isinstance(examine(CLOSING, circumstances(**FLATTENING, counts=SPENT)), Approved)
+
+
+def test_nor_does_any_other_that_reduces_on_the_right_account() -> None:
+    counts = msgspec.structs.replace(SPENT, right_account=True)
+    order = asked(reduce_only=True)
+    assert isinstance(examine(order, circumstances(qty=-100, counts=counts)), Approved)
 
 
 @pytest.mark.parametrize(("denial", "changed", "order"), NEVER)

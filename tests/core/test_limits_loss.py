@@ -17,7 +17,7 @@ from chappie.model.enums import OrdStatus, Side
 from chappie.model.records import Adjusted, Ended, FundingPaid, Kept, LossBase, Stopped
 from chappie.model.units import SECOND_NS, At, Contracts, Minor, Ticks
 from tests.core.parts import INSTRUMENT, WALL_NS, at, fill
-from tests.core.world import Calm, Target, World, cycle, trading
+from tests.core.world import STRANGER, Calm, Target, World, cycle, trading
 
 MIDNIGHT_NS = (WALL_NS // DAY_NS + 1) * DAY_NS
 LIMITS = LimitsConfig(max_daily_loss=1_000, max_drawdown=2_000, max_daily_fees=300)
@@ -284,6 +284,24 @@ def test_a_resting_order_that_adds_goes_when_only_reducing_is_allowed() -> None:
     world.run(2)
     assert world.working == []
     assert world.bot.faults == ["limit_reached:max_daily_loss"]
+
+
+def test_the_switch_is_kept_for_what_reduces() -> None:
+    policy = Target(100)
+    limits: dict[str, object] = {"max_daily_loss": 1_000, "on_breach": "reduce_only"}
+    world = World(
+        trading(limits=limits, orders={"style": "post_only"}), policy=policy, market=Calm()
+    )
+    assert world.run(30, lambda: bool(world.working))
+    world.order_by(STRANGER, "Sell", 1_100)
+    assert world.run(10, lambda: world.bot.core.desk.account.ledger.qty == 100)
+    world.bot.core.desk.funding(FundingPaid("f1", Minor(1_000), 0))
+    policy.target = 0
+    world.run(100)
+    assert world.bot.faults == ["limit_reached:max_daily_loss"]
+    (row,) = world.working
+    assert row["side"] == "Sell"
+    assert len(world.sent("POST", "/order")) == 2, "the venue's timer of 60 s took none"
 
 
 def test_spent_fees_halt_until_resumed_and_a_resume_gives_the_same_again() -> None:
