@@ -20,7 +20,7 @@ from chappie.cli import whatif  # noqa: E402  the path to it is set above
 from chappie.cli.consequences import HEAD, WHAT_IF  # noqa: E402
 from chappie.core.gate import Denial  # noqa: E402
 from chappie.guardian.metrics import METRICS  # noqa: E402
-from chappie.model.faults import FAULTS, After, StopReason  # noqa: E402
+from chappie.model.faults import FAULTS, After, FaultRow, Posture, StopReason  # noqa: E402
 from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
@@ -108,7 +108,7 @@ def faults() -> str:
                 f"`{fault.value}`",
                 row.posture.name.lower().replace("_", " "),
                 "yes" if row.decides else "no",
-                "rest" if row.rests else "cancelled",
+                _resting(row),
                 row.clears + (" (latches)" if row.latches else ""),
                 when,
                 "–" if row.stop is None else f"`{row.stop.word}`",
@@ -124,6 +124,12 @@ def faults() -> str:
         "with reason",
     )
     return _table(head, rows)
+
+
+def _resting(row: FaultRow) -> str:
+    if row.posture is Posture.REDUCE_ONLY:
+        return "those that add exposure are cancelled"
+    return "rest" if row.rests else "cancelled"
 
 
 def denials() -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chappie.core.gate import Circumstances, Denial, examine
+from chappie.core.gate import Circumstances, Counts, Denial, examine
 from chappie.model.enums import InstrumentState, Side
 from chappie.model.faults import Posture
 from chappie.model.orders import Approved, NewOrder
@@ -33,6 +33,7 @@ GOOD = Circumstances(
     collar_ppm=50_000,
 )
 CLOSED = msgspec.structs.replace(INSTRUMENT, state=InstrumentState.CLOSED)
+OTHER = msgspec.structs.replace(INSTRUMENT, symbol="ETHUSD")
 SMALL = msgspec.structs.replace(INSTRUMENT, max_order_qty=100)
 
 # Every way in which a denial alone can come about: what is changed, and the order.
@@ -56,6 +57,22 @@ ALONE: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.MAX_POSITION, {"live_buy": 1000}, asked()),
     (Denial.MAX_POSITION, {"live_sell": 1000}, asked(Side.SELL)),
     (Denial.MAX_POSITION, {"qty": -600, "live_sell": 400}, asked(Side.SELL)),
+    (Denial.SYMBOL, {"instrument": OTHER}, asked()),
+    (Denial.SYMBOL, {"counts": Counts(symbols=("ETHUSD",))}, asked()),
+    (Denial.ACCOUNT, {"counts": Counts(right_account=False)}, asked()),
+    (Denial.ORDER_VALUE, {"counts": Counts(max_order_value=166_666)}, asked()),
+    (Denial.ORDER_VALUE, {"counts": Counts(max_order_value=166_666)}, asked(price=None)),
+    (Denial.ORDER_VALUE, {"counts": Counts(max_order_value=169_999)}, asked(price=588_235)),
+    (Denial.WORKING_ORDERS, {"counts": Counts(working=1)}, asked()),
+    (Denial.ORDERS_PER_MINUTE, {"counts": Counts(sent_in_minute=5, max_in_minute=5)}, asked()),
+    (
+        Denial.ORDERS_PER_DECISION,
+        {"counts": Counts(sent_for_decision=2, max_for_decision=2)},
+        asked(),
+    ),
+    (Denial.GIVEN_UP, {"counts": Counts(tried=3, max_tries=3)}, asked()),
+    (Denial.REPEATED, {"counts": Counts(repeated_buy=3, max_repeated=3)}, asked()),
+    (Denial.REPEATED, {"counts": Counts(repeated_sell=4, max_repeated=3)}, asked(Side.SELL)),
     (Denial.PRICE, {}, asked(price=0)),
     (Denial.PRICE, {}, asked(price=10_000_001)),
     (Denial.PRICE_COLLAR, {}, asked(price=630_001)),
@@ -96,6 +113,7 @@ NEVER: list[tuple[Denial, dict[str, object], NewOrder]] = [
     (Denial.NOT_REDUCING, {"qty": 600}, CLOSING),
     (Denial.NOT_REDUCING, {"qty": -700}, CLOSING),
     (Denial.NOT_REDUCING, {"live_sell": 100}, CLOSING),
+    (Denial.SYMBOL, {"instrument": OTHER}, CLOSING),
     (Denial.FILLS_MISSING, {"fills_missing": True}, CLOSING),
     (Denial.IN_DOUBT, {"in_doubt": True}, CLOSING),
     (Denial.ALLOW_TRADE_OFF, {"allow_trade": False}, CLOSING),
@@ -104,6 +122,32 @@ NEVER: list[tuple[Denial, dict[str, object], NewOrder]] = [
 
 def test_a_closing_order_passes_a_halt_our_own_size_and_the_switch() -> None:
     assert isinstance(examine(CLOSING, circumstances(**FLATTENING)), Approved)
+
+
+SPENT = Counts(
+    right_account=False,
+    max_order_value=1,
+    working=1,
+    sent_in_minute=1,
+    max_in_minute=1,
+    sent_for_decision=1,
+    max_for_decision=1,
+    tried=1,
+    max_tries=1,
+    repeated_buy=1,
+    repeated_sell=1,
+    max_repeated=1,
+)
+
+
+def test_a_closing_order_waits_for_no_count() -> None:
+    assert isinstance(examine(CLOSING, circumstances(**FLATTENING, counts=SPENT)), Approved)
+
+
+def test_nor_does_any_other_that_reduces_on_the_right_account() -> None:
+    counts = msgspec.structs.replace(SPENT, right_account=True)
+    order = asked(reduce_only=True)
+    assert isinstance(examine(order, circumstances(qty=-100, counts=counts)), Approved)
 
 
 @pytest.mark.parametrize(("denial", "changed", "order"), NEVER)

@@ -24,6 +24,31 @@ CONTRACT: dict[str, object] = {
     "orders.resolve_within_s": 15.0,
     "orders.send_deadline_s": 1.0,
     "orders.price_collar_pct": 5.0,
+    "limits.account": 0,
+    "limits.symbols": [],
+    "limits.max_order_value": 0,
+    "limits.max_working_orders": 1,
+    "limits.max_orders_per_minute": 0,
+    "limits.max_orders_per_decision": 0,
+    "limits.max_repeated_orders": 0,
+    "limits.repeated_within_s": 60.0,
+    "limits.on_breach": "halt",
+    "limits.max_daily_loss": 0,
+    "limits.max_drawdown": 0,
+    "limits.max_daily_fees": 0,
+    "limits.max_rejects_per_hour": 0,
+    "limits.max_spread_ticks": 0,
+    "limits.max_spread_pct": 0.0,
+    "limits.min_depth_qty": 0,
+    "limits.depth_levels": 5,
+    "limits.max_move_pct": 0.0,
+    "limits.move_window_s": 60.0,
+    "limits.no_opening_before_funding_s": 0.0,
+    "limits.min_liquidation_distance_pct": 0.0,
+    "limits.reopen_after_s": 10.0,
+    "limits.max_order_age_s": 0.0,
+    "limits.max_repricings": 0,
+    "limits.max_holding_s": 0.0,
     "feed.check_every_s": 0.25,
     "feed.soft_stop_after_s": 5.0,
     "feed.fault_after_s": 20.0,
@@ -53,16 +78,43 @@ CONTRACT: dict[str, object] = {
     "state.max_bytes": 5_000_000_000,
 }
 
+# Whole numbers that 0 switches off.
+NONE_AT_ZERO = (
+    "limits.account",
+    "limits.max_order_value",
+    "limits.max_orders_per_minute",
+    "limits.max_orders_per_decision",
+    "limits.max_repeated_orders",
+    "limits.max_daily_loss",
+    "limits.max_drawdown",
+    "limits.max_daily_fees",
+    "limits.max_rejects_per_hour",
+    "limits.max_spread_ticks",
+    "limits.min_depth_qty",
+    "limits.max_repricings",
+)
+# Numbers that 0 switches off, and what is too much.
+OFF_AT_ZERO = {
+    "limits.max_spread_pct": 101.0,
+    "limits.max_move_pct": 101.0,
+    "limits.min_liquidation_distance_pct": 101.0,
+    "limits.no_opening_before_funding_s": 2_592_001.0,
+    "limits.max_order_age_s": 2_592_001.0,
+    "limits.max_holding_s": 2_592_001.0,
+    "alerts.alive_every_s": 2_592_001.0,
+}
+
 # key=value pairs that cannot be run, and the key that is blamed.
 IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
     *(
         ({key: value}, key)
         for key, default in CONTRACT.items()
-        if isinstance(default, float) and key != "alerts.alive_every_s"
+        if isinstance(default, float) and key not in OFF_AT_ZERO
         for value in (0.0, -1.0, 30 * 86_400.0 + 1, float("inf"), float("nan"))
     ),
     # Here zero stands for never.
-    *(({key: value}, key) for key in ("alerts.alive_every_s",) for value in (-1.0, 2_592_001.0)),
+    *(({key: value}, key) for key, most in OFF_AT_ZERO.items() for value in (-1.0, most)),
+    *(({key: float("nan")}, key) for key in OFF_AT_ZERO),
     *(
         ({key: value}, key)
         for key in (
@@ -72,9 +124,14 @@ IMPOSSIBLE: tuple[tuple[Mapping[str, object], str], ...] = (
             "rate_limit.lock_below",
             "supervisor.max_restarts",
             "state.max_bytes",
+            "limits.max_working_orders",
+            "limits.depth_levels",
         )
         for value in (0, -5)
     ),
+    *(({key: -1}, key) for key in NONE_AT_ZERO),
+    ({"limits.repeated_within_s": 3_601.0}, "limits.repeated_within_s"),
+    ({"limits.symbols": ["ETHUSD", "XRPUSD"]}, "limits.symbols"),
     *(({"bot.id": text}, "bot.id") for text in ("", "thirteen_long", "my-bot", "café", "a b")),
     *(({"venue.symbol": text}, "venue.symbol") for text in ("", "xbtusd", "XBT/USD", "X")),
     ({"venue.rest_url": "ftp://x/", "venue.ws_url": "ws://x/"}, "venue.rest_url"),
@@ -120,6 +177,8 @@ POSSIBLE: tuple[Mapping[str, object], ...] = (
     {"rate_limit.lock_below": 20},
     {"supervisor.backoff_initial_s": 60.0},
     {"operator.port": 0},
+    {"limits.symbols": ["ETHUSD", "XBTUSD"]},
+    {"limits.repeated_within_s": 3_600.0},
     {"operator.host": "::1"},
     {"bot.policy": "package.module:Class"},
 )

@@ -27,6 +27,10 @@ from tests.core import (
     test_account,
     test_budget,
     test_core,
+    test_limits_loss,
+    test_limits_market,
+    test_limits_orders,
+    test_limits_time,
     test_reconcile,
     test_requests,
     test_world_faults,
@@ -38,7 +42,7 @@ from tests.core import (
 )
 from tests.guardian import test_sweep, test_vigil
 from tests.journal import test_kept
-from tests.simulation import breaks
+from tests.simulation import breaks, breaks_limits
 from tests.simulation.breaks import Patch
 from tests.venues.bitmex import test_book_mirror
 
@@ -452,6 +456,54 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "the guardian looks once after a death, and not when nothing can arrive any more",
         breaks.one_look_suffices,
         scene=test_vigil.test_it_looks_at_once_and_again_when_nothing_can_arrive_any_more,
+    ),
+    Sabotage(
+        "order_limits_not_asked",
+        "the gate counts no orders",
+        breaks_limits.order_limits_not_asked,
+        scene=test_limits_orders.test_so_many_orders_in_a_minute_and_then_the_next,
+    ),
+    Sabotage(
+        "counts_forgotten_at_a_start",
+        "a restart begins every count of orders anew",
+        breaks_limits.counts_forgotten_at_a_start,
+        scene=test_limits_orders.test_a_crash_in_a_row_of_orders_forgets_none,
+    ),
+    Sabotage(
+        "losses_forgotten_at_a_start",
+        "a restart begins the day's fees and losses anew",
+        breaks_limits.losses_forgotten_at_a_start,
+        scene=test_limits_loss.test_spent_fees_leave_only_the_way_back,
+    ),
+    Sabotage(
+        "losses_not_measured",
+        "no result is held against its limit",
+        breaks_limits.losses_not_measured,
+        scene=test_limits_loss.test_spent_fees_halt_until_resumed_and_a_resume_gives_the_same_again,
+    ),
+    Sabotage(
+        "unfit_market_traded",
+        "nobody looks whether the market is fit for new exposure",
+        breaks_limits.unfit_market_traded,
+        scene=test_limits_market.test_a_wide_market_is_closed_in_and_not_opened_in,
+    ),
+    Sabotage(
+        "tries_not_counted",
+        "an order that is not filled is replaced for ever",
+        breaks_limits.tries_not_counted,
+        scene=test_limits_time.test_after_so_many_replacements_the_last_one_stays_where_it_is,
+    ),
+    Sabotage(
+        "unfilled_orders_left_to_rest",
+        "an order rests as long as it may",
+        breaks_limits.unfilled_orders_left_to_rest,
+        scene=test_limits_time.test_an_order_that_is_not_filled_in_time_is_replaced,
+    ),
+    Sabotage(
+        "positions_held_for_ever",
+        "nobody looks how long a position is held",
+        breaks_limits.positions_held_for_ever,
+        scene=test_limits_time.test_a_restart_gives_a_position_no_more_time,
     ),
 )
 

@@ -1,14 +1,24 @@
 """The settled beginning of the kept log as one record: what a start needs of it, and no more.
 
 Settled is what nothing can name again. So it holds no order that is in doubt or lacks fills, no
-order in part, no execution so young that the venue may tell of it once more, and no connect of the
-last hour, which still counts: those keep their own records.
+order in part, no execution so young that the venue may tell of it once more, and no connect, order
+or end of the last hour, which still count: those keep their own records.
 """
 
 from chappie.core.connection import BUDGET_NS
 from chappie.core.recovery import recover
-from chappie.model.records import Carried, Connected, Ended, Fill, FundingPaid, Intent, Kept
-from chappie.model.units import SECOND_NS, At
+from chappie.model.config import HOUR_S
+from chappie.model.records import (
+    Carried,
+    Connected,
+    Ended,
+    Fill,
+    FundingPaid,
+    Intent,
+    Kept,
+    Stopped,
+)
+from chappie.model.units import SECOND_NS, At, seconds_ns
 
 # Fills are read again from a little before the last one on, and an image may show some hundred
 # executions of any age: both bounds leave room.
@@ -24,9 +34,13 @@ def settled(kept: tuple[Kept, ...], newest: int = _NEWEST) -> int:
     recovered = recover(kept, _BEGINNING, _no_fence)
     whole_ns = recovered.whole_until_ns
     connects = [record.wall_ns for record in kept if isinstance(record, Connected)]
+    written = [record.wall_ns for record in kept if isinstance(record, Intent | Ended | Stopped)]
+    limits_ns = max(written, default=0) - seconds_ns(HOUR_S)
     counts_ns = max(connects, default=0) - BUDGET_NS
     for position, record in enumerate(kept[:count]):
         match record:
+            case Intent() | Ended():
+                is_young = record.wall_ns > limits_ns
             case Fill() | FundingPaid():
                 is_young = whole_ns is not None and record.venue_ns >= whole_ns - _YOUNG_NS
             case Connected():
@@ -60,6 +74,8 @@ def carried(settled: tuple[Kept, ...], file: str) -> Carried:
         entry_known=ledger.entry_known,
         from_ns=recovered.from_ns,
         waits=recovered.waits,
+        loss_base=recovered.loss_base,
+        held_since_ns=ledger.held_since_ns,
     )
 
 

@@ -13,6 +13,7 @@ from chappie.core.budget import Budget
 from chappie.core.desk import Desk
 from chappie.core.faults import ActiveFaults, StopDue
 from chappie.core.flatten import Flatten
+from chappie.core.limits import Limits
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.pacing import Pace
@@ -41,7 +42,7 @@ from chappie.model.events import (
     Ticked,
     Unanswered,
 )
-from chappie.model.faults import Fault, StopReason
+from chappie.model.faults import FAULTS, Fault, Posture, StopReason
 from chappie.model.invariant import InvariantViolated
 from chappie.model.reports import (
     Filled,
@@ -102,6 +103,14 @@ class Core:
             self.reconciler,
             self.skew,
         )
+        self.limits = Limits(
+            config.limits,
+            self.outbox,
+            self.faults,
+            self.market,
+            self.desk.account,
+            self.reconciler,
+        )
         self.trading = Trading(
             config,
             self.outbox,
@@ -112,6 +121,7 @@ class Core:
             self.streams.feed,
             self.desk,
             self.reconciler,
+            self.limits,
             policy_period_s,
         )
         flatten = Flatten(
@@ -246,6 +256,7 @@ class Core:
         account = self.desk.account
         account.naming = Naming(self.config.bot.id, event.epoch)
         self.budget.begin(at, self.desk.restore(at, event.kept))
+        self.limits.restore(at, event.kept, halted=event.halted is not None)
         self.streams.begin(at, event.kept)
         self.reconciler.begin(at)
         words = "its permissions are not read yet"
@@ -359,6 +370,8 @@ class Core:
         for stream, words in self.desk.overdue.judge(self.streams.feed, at.now_ns):
             self.streams.overdue(at, stream, words)
         self.desk.judge(at)
+        if self.stopping is None:
+            self.limits.judge(at)
         record = self.budget.take_record(at)
         if record is not None:
             self.outbox.put(Keep(record))
@@ -409,9 +422,14 @@ class Core:
     def _is_healthy(self) -> bool:
         """Proof enough to hold the dead man's switch off: nothing wrong, and REST agreed.
 
-        A low budget is not wrong: what is left of it is the switch's own reserve (control L3).
+        A low budget is not wrong: what is left of it is the switch's own reserve (control L3). Nor
+        is a limit that still lets reducing orders pass: they need the switch like any other.
         """
-        wrong = any(active.fault is not Fault.BUDGET_LOW for active in self.faults.all())
+        wrong = any(
+            active.fault is not Fault.BUDGET_LOW
+            and FAULTS[active.fault].posture >= Posture.CANCEL_ONLY
+            for active in self.faults.all()
+        )
         return not wrong and bool(self.reconciler.last_was_clean)
 
     # --- trade

@@ -32,7 +32,7 @@ from chappie.core.skew import Skew
 from chappie.model.commands import HttpCall, Keep, SetLatch
 from chappie.model.config import Config
 from chappie.model.enums import Lane, OrdStatus
-from chappie.model.faults import Fault
+from chappie.model.faults import Fault, Posture
 from chappie.model.invariant import InvariantViolated
 from chappie.model.orders import Approved, NewOrder
 from chappie.model.records import (
@@ -394,14 +394,19 @@ class Desk:
         self.ask_about_doubts(at)
         self.cancel(at, self.free(self.account.orphans), "nobody wants it any more")
         if self._faults.wants_withdrawal:
-            live = self.account.blotter.live()
-            orders = [*self.free(live), *(o for o in live if _cancel_lost(o))]
-            self.cancel(at, orders, "a fault allows no resting order")
+            self._withdraw(at, self.account.blotter.live(), "a fault allows no resting order")
+        elif self._faults.posture is Posture.REDUCE_ONLY:
+            adding = [o for o in self.account.blotter.live() if not o.asked.reduce_only]
+            self._withdraw(at, adding, "a fault allows only what reduces")
         self.arming.keep(at, healthy)
         if self.arming.runs_out(at):
             # Ours go by our own hand, before the venue cancels everything that is on the account.
             live = self.account.blotter.live()
             self.cancel(at, self.free(live), "the dead man's switch runs out")
+
+    def _withdraw(self, at: At, orders: list[Order], why: str) -> None:
+        again = [order for order in orders if _cancel_lost(order)]
+        self.cancel(at, [*self.free(orders), *again], why)
 
     @staticmethod
     def free(orders: list[Order]) -> list[Order]:

@@ -48,11 +48,14 @@ Plan: TypeAlias = Place | Withdraw | Rest
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What limits an order's size and shape."""
+    """What limits an order's size, shape and time; an age of 0 is no limit."""
 
     style: str
     order_qty: int
     lot_size: int
+    max_age_ns: int = 0
+    # False once another order would not be sent: then the one that works stays where it is.
+    reprices: bool = True
 
 
 def plan(
@@ -76,8 +79,11 @@ def plan(
     order = live[0]
     if order.asked.side is not wanted.side or order.leaves_worst > wanted.qty:
         return Withdraw(order.asked.cl_ord_id, "the target moved")
-    stale = order.asked.price != wanted.price and now_ns - order.born_ns > REPRICE_AFTER_NS
-    if wanted.price is not None and stale:
+    age_ns = now_ns - order.born_ns
+    if terms.max_age_ns and age_ns >= terms.max_age_ns:
+        return Withdraw(order.asked.cl_ord_id, "not filled within limits.max_order_age_s")
+    stale = order.asked.price != wanted.price and age_ns > REPRICE_AFTER_NS
+    if wanted.price is not None and stale and (terms.reprices or order.asked.reduce_only):
         return Withdraw(order.asked.cl_ord_id, "repriced to the touch")
     return Rest(f"{order.asked.cl_ord_id} works")
 

@@ -12,6 +12,7 @@ from chappie.model.enums import InstrumentState, OrdType
 from chappie.model.faults import Posture
 from chappie.model.instrument import Instrument
 from chappie.model.orders import Approved, GateStamp, NewOrder
+from chappie.model.units import Ticks
 
 _MILLION = 1_000_000
 
@@ -26,6 +27,19 @@ class Denial(Enum):
     ORDER_QTY = "more contracts than bot.order_qty or than the venue takes in one order"
     NOT_REDUCING = "a reduce-only order that would not reduce"
     MAX_POSITION = "position and working orders would exceed bot.max_position"
+    SYMBOL = "the symbol is not the instrument's, or not in limits.symbols"
+    ACCOUNT = "the account is not limits.account, or the venue has not named it yet"
+    ORDER_VALUE = "worth more than limits.max_order_value at its price or the mark"
+    WORKING_ORDERS = "limits.max_working_orders work already"
+    ORDERS_PER_MINUTE = "limits.max_orders_per_minute were sent within the last minute"
+    ORDERS_PER_DECISION = "limits.max_orders_per_decision were sent for this decision"
+    GIVEN_UP = (
+        "replaced limits.max_repricings times and nothing filled: given up until the target changes"
+    )
+    REPEATED = (
+        "limits.max_repeated_orders of this side were filled in a row, nothing else in between: "
+        "this halts"
+    )
     PRICE = "the price is not within the venue's limits"
     PRICE_COLLAR = (
         "it would pay more than orders.price_collar_pct beyond the mark or the opposite touch, "
@@ -35,6 +49,31 @@ class Denial(Enum):
     IN_DOUBT = "an order of unknown fate counts at its worst case"
     DEAD_MAN_UNARMED = "the dead man's switch is not armed long enough"
     ALLOW_TRADE_OFF = "bot.allow_trade is off"
+
+
+class Counts(msgspec.Struct, frozen=True, gc=False):
+    """What the limits on behaviour look at (control L5): what there is, and the most that may be.
+
+    A limit of 0 is none.
+    """
+
+    symbols: tuple[str, ...] = ()
+    # Whether the venue's own word is that this is the account of the configuration.
+    right_account: bool = True
+    max_order_value: int = 0
+    working: int = 0
+    max_working: int = 1
+    sent_in_minute: int = 0
+    max_in_minute: int = 0
+    sent_for_decision: int = 0
+    max_for_decision: int = 0
+    # Orders sent for the target since it changed, or anything was filled.
+    tried: int = 0
+    max_tries: int = 0
+    # Orders that added exposure and were filled, nothing else in between, by side.
+    repeated_buy: int = 0
+    repeated_sell: int = 0
+    max_repeated: int = 0
 
 
 class Circumstances(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +104,7 @@ class Circumstances(msgspec.Struct, frozen=True, gc=False):
     # passes a halt, the bot's own order size, the collar (the venue's own rule stays) and the
     # switch; nothing else does (promise 2).
     flattening: bool = False
+    counts: Counts = Counts()
 
 
 def examine(order: NewOrder, c: Circumstances) -> Approved[NewOrder] | Denial:
@@ -94,6 +134,9 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
         return Denial.NOT_REDUCING
     if not order.reduce_only and sign * c.qty + working + order.qty > c.max_position:
         return Denial.MAX_POSITION
+    exceeded = _exceeded(order, c)
+    if exceeded is not None:
+        return exceeded
     if order.price is not None and not 0 < c.instrument.price(order.price) <= (
         c.instrument.max_price or c.instrument.price(order.price)
     ):
@@ -109,6 +152,47 @@ def _denial(order: NewOrder, c: Circumstances) -> Denial | None:
     if not c.allow_trade:
         return Denial.ALLOW_TRADE_OFF
     return None
+
+
+def _exceeded(order: NewOrder, c: Circumstances) -> Denial | None:
+    """The limit on behaviour that an order would exceed (control L5).
+
+    Reducing risk never waits: whatever reduces is held by where it goes, and by its own clipping.
+    """
+    n = c.counts
+    if order.symbol != c.instrument.symbol or (n.symbols and order.symbol not in n.symbols):
+        return Denial.SYMBOL
+    # Two reads agree on the position that a flatten closes; at a start into a halt nothing may have
+    # named the account.
+    if not n.right_account and not c.flattening:
+        return Denial.ACCOUNT
+    if order.reduce_only:
+        return None
+    if n.max_order_value and _value(order, c) > n.max_order_value:
+        return Denial.ORDER_VALUE
+    if n.working >= n.max_working:
+        return Denial.WORKING_ORDERS
+    if n.max_in_minute and n.sent_in_minute >= n.max_in_minute:
+        return Denial.ORDERS_PER_MINUTE
+    if n.max_for_decision and n.sent_for_decision >= n.max_for_decision:
+        return Denial.ORDERS_PER_DECISION
+    if n.max_tries and n.tried >= n.max_tries:
+        return Denial.GIVEN_UP
+    repeated = n.repeated_buy if order.side.sign > 0 else n.repeated_sell
+    if n.max_repeated and repeated >= n.max_repeated:
+        return Denial.REPEATED
+    return None
+
+
+def _value(order: NewOrder, c: Circumstances) -> int:
+    """What an order is worth at most, in minor units: at its own price, the touch that it would
+    meet, or the mark. An inverse contract is worth more the lower it trades. Where no price is
+    known the collar denies.
+    """
+    touch = c.best_ask if order.side.sign > 0 else c.best_bid
+    own = touch if order.price is None else order.price
+    prices = [price for price in (own, c.mark) if price is not None and price > 0]
+    return max((c.instrument.value(order.qty, Ticks(price)) for price in prices), default=0)
 
 
 def _within_collar(order: NewOrder, c: Circumstances) -> bool:

@@ -30,6 +30,8 @@ class Ledger:
         self.last_fill_ns = 0
         # For people; nothing is decided by it.
         self.newest: deque[Fill] = deque(maxlen=_SHOWN)
+        # The venue's time of the fill that opened what is held; 0 when flat, or not known.
+        self.held_since_ns = 0
         self.opened = False
         # False after an adjustment that names no cost: then nothing is realised before flat.
         self.entry_known = True
@@ -42,10 +44,12 @@ class Ledger:
         assert self.fills == 0, "an opening comes before any fill"
         self.qty = opening.qty
         self.cost = opening.cost
+        self.held_since_ns = opening.wall_ns if opening.qty else 0
         self.opened = True
 
     def adjust(self, adjusted: Adjusted) -> None:
         """Go on from the position that the operator accepted; what was realised stays so."""
+        self._held(self.qty, adjusted.qty, adjusted.wall_ns)
         self.qty = adjusted.qty
         self.cost = Minor(0) if adjusted.cost is None else adjusted.cost
         self.entry_known = adjusted.cost is not None or adjusted.qty == 0
@@ -62,6 +66,7 @@ class Ledger:
         self.funding = carried.funding
         self.fills = carried.fills
         self.last_fill_ns = carried.last_fill_ns
+        self.held_since_ns = carried.held_since_ns
         self.opened = carried.opened
         self.entry_known = carried.entry_known
 
@@ -90,8 +95,14 @@ class Ledger:
         elif closing == abs(self.qty):
             self.entry_known = True
             self.cost = Minor(fill.cost - exit_)
+        self._held(self.qty, self.qty + change, fill.venue_ns)
         self.qty = Contracts(self.qty + change)
         return True
+
+    def _held(self, before: int, after: int, when_ns: int) -> None:
+        """Since when there is a position on this side."""
+        if before * after <= 0:
+            self.held_since_ns = when_ns if after else 0
 
     def pay(self, paid: FundingPaid) -> bool:
         """Book a funding payment once; it never changes the position."""

@@ -21,6 +21,7 @@ from chappie.model.records import (
     FundingPaid,
     Intent,
     Kept,
+    LossBase,
     Opening,
     Stopped,
     Waits,
@@ -38,7 +39,8 @@ class Recovered(msgspec.Struct):
     overlap of reads covers; None for a folder without a history. ``from_ns`` is the wall time at
     which the ledger begins (an opening or an adjustment), and ``asked`` names the orders that were
     asked for since: an older execution of any other is in the position that it began with.
-    ``waits`` is until when the venue told us to send nothing, by its last word.
+    ``waits`` is until when the venue told us to send nothing, by its last word; ``loss_base`` is
+    what the loss limits are measured from.
     """
 
     ledger: Ledger
@@ -47,6 +49,7 @@ class Recovered(msgspec.Struct):
     from_ns: int
     asked: dict[str, Intent]
     waits: Waits | None
+    loss_base: LossBase | None
 
 
 def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) -> Recovered:
@@ -58,6 +61,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
     ends: dict[str, Ended] = {}
     from_ns = 0
     waits: Waits | None = None
+    loss_base: LossBase | None = None
     for record in kept:
         match record:
             case Fill():
@@ -74,7 +78,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
             case Carried():
                 ledger.go_on_from(record)
                 from_ns = record.from_ns
-                waits = record.waits
+                waits, loss_base = record.waits, record.loss_base
             case Intent():
                 name = record.order.cl_ord_id
                 intents[name] = record
@@ -83,6 +87,8 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
                 ends[record.cl_ord_id] = record
             case Waits():
                 waits = record
+            case LossBase():
+                loss_base = record
             case Stopped() | Connected():
                 pass
             case _:
@@ -94,7 +100,7 @@ def recover(kept: tuple[Kept, ...], at: At, fence_ns: Callable[[At, int], int]) 
         if order is not None:
             orders.append(order)
             whole_ns = intent.wall_ns if whole_ns is None else min(whole_ns, intent.wall_ns)
-    return Recovered(ledger, orders, whole_ns, from_ns, intents, waits)
+    return Recovered(ledger, orders, whole_ns, from_ns, intents, waits, loss_base)
 
 
 def _order(

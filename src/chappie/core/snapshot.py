@@ -47,6 +47,8 @@ _OF_START = frozenset(
     }
 )
 
+_HALTING = frozenset({Fault.HALT_LATCHED, Fault.LIQUIDATED, Fault.LIMIT_HALTED})
+
 
 class Parts(Protocol):
     """The parts of a core that are shown."""
@@ -146,7 +148,7 @@ def _mode(core: Parts, at: At) -> Mode:
     # A low budget has a mode of its own.
     active = [one.fault for one in core.faults.all() if one.fault is not Fault.BUDGET_LOW]
     posture = max((FAULTS[fault].posture for fault in active), default=Posture.ACTIVE)
-    if Fault.HALT_LATCHED in active or Fault.LIQUIDATED in active:
+    if not _HALTING.isdisjoint(active):
         return Mode.HALTED
     if core.stopping is not None:
         return Mode.FAULTED

@@ -14,6 +14,7 @@ from chappie.core.executor import Place, Rest, Terms, Wanted, Withdraw, plan
 from chappie.core.faults import ActiveFaults
 from chappie.core.feed import Feed
 from chappie.core.gate import Circumstances, Denial, examine
+from chappie.core.limits import Limits
 from chappie.core.market import Market
 from chappie.core.outbox import Outbox
 from chappie.core.reconcile import Reconciler
@@ -51,6 +52,7 @@ class Trading:
         feed: Feed,
         desk: Desk,
         reconciler: Reconciler,
+        limits: Limits,
         policy_period_s: float,
     ) -> None:
         self.decision: Decision | None = None
@@ -66,10 +68,14 @@ class Trading:
         self._desk = desk
         self._account = desk.account
         self._reconciler = reconciler
+        self._limits = limits
         self._period_ns = seconds_ns(policy_period_s)
         self._next_ns = 0
         self._awaited: int | None = None
         self._told_wish = ""
+        self._max_age_ns = seconds_ns(config.limits.max_order_age_s)
+        # Whether the position is being closed because it was held too long.
+        self._closes = False
 
     # --- observe
 
@@ -142,13 +148,24 @@ class Trading:
     def _follow(self, at: At, decision: Decision, instrument: Instrument) -> None:
         """One step of the working orders towards the target."""
         bot = self._config.bot
+        self._limits.wish(decision.target)
+        closes = self._limits.held_too_long(at)
+        if closes and not self._closes:
+            self._outbox.log("warning", "held_too_long", position=self._account.ledger.qty)
+        self._closes = closes
         step = plan(
-            decision.target,
+            0 if closes else decision.target,
             self._account.expected_qty,
             [order for order in self._account.blotter.live() if not order.orphan],
             self._market.book.best_bid,
             self._market.book.best_ask,
-            Terms(self._config.orders.style, bot.order_qty, instrument.lot_size),
+            Terms(
+                self._config.orders.style,
+                bot.order_qty,
+                instrument.lot_size,
+                self._max_age_ns,
+                reprices=not self._limits.gives_up,
+            ),
             at.now_ns,
         )
         match step:
@@ -186,6 +203,7 @@ class Trading:
             self._denied(at, decision, verdict, words)
         else:
             decision.outcome = words
+            self._limits.tried()
             self._desk.send(at, verdict, decision.number, fence_ns)
 
     def circumstances(self, at: At, instrument: Instrument, fence_ns: int) -> Circumstances:
@@ -209,6 +227,7 @@ class Trading:
             best_bid=self._market.book.best_bid,
             best_ask=self._market.book.best_ask,
             collar_ppm=round(self._config.orders.price_collar_pct * 10_000),
+            counts=self._limits.counts(at, self.decision.number if self.decision else 0),
         )
 
     def _denied(self, at: At, decision: Decision, denial: Denial, words: str) -> None:
@@ -216,6 +235,8 @@ class Trading:
             decision.outcome = f"{words}: first the dead man's switch"
             self._desk.arming.arm(at)
             return
+        if denial is Denial.REPEATED:
+            self._limits.halt(at, f"{words}: {denial.value}")
         decision.outcome = f"would {words}: {denial.value}"
         # Prices move with every look; the same wish is told once, not per tick.
         wish = f"{decision.target} {denial.name}"

@@ -19,7 +19,12 @@ from chappie.model.state import FaultState, Mode
 
 LASTS_S = 60.0
 """How long a fault may keep the bot from trading before a person hears of it."""
-_AT_ONCE = (Fault.POSITION_DISAGREES.value, Fault.LIQUIDATED.value)
+_AT_ONCE = (
+    Fault.POSITION_DISAGREES.value,
+    Fault.LIQUIDATED.value,
+    Fault.LIMIT_HALTED.value,
+    Fault.LIMIT_REACHED.value,
+)
 # Each has an alert of its own.
 _TOLD_OTHERWISE = (Fault.HALT_LATCHED.value, Fault.OPERATOR_STOP.value)
 

@@ -84,12 +84,19 @@ _BY_WORD = {reason.word: reason for reason in StopReason}
 _AFTER_FAULT = {
     Fault.POSITION_DISAGREES.value: _ACCEPT,
     Fault.LIQUIDATED.value: f"look at the account and at bot.max_position, {_GO_ON}",
+    Fault.LIMIT_HALTED.value: f"find out what reached the limit; {_GO_ON}",
+    Fault.LIMIT_REACHED.value: "find out what reached the limit; only reducing orders pass.",
+    Fault.MARKET_UNFIT.value: "nothing: it goes on when the market is fit for it.",
     Fault.POLICY_FAILED.value: "look at the policy's error in trader.log.",
     Fault.INSTRUMENT_NOT_OPEN.value: "nothing: it goes on when the venue opens the instrument.",
     Fault.CLOCK_SKEWED.value: "set this machine's clock right (NTP).",
 }
 # These are not a matter of how long they last.
-_CRITICAL_FAULTS = (Fault.POSITION_DISAGREES.value, Fault.LIQUIDATED.value)
+_CRITICAL_FAULTS = (
+    Fault.POSITION_DISAGREES.value,
+    Fault.LIQUIDATED.value,
+    Fault.LIMIT_HALTED.value,
+)
 
 
 def alert(what: Happening, about: About) -> Alert | None:

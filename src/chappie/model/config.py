@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+HOUR_S = 3_600.0
+
 _BOT_ID = re.compile(r"[A-Za-z0-9_]{1,12}")
 
 
@@ -121,6 +123,43 @@ class StateConfig(_Section, frozen=True, forbid_unknown_fields=True):
     max_bytes: int = 5_000_000_000
 
 
+class LimitsConfig(_Section, frozen=True, forbid_unknown_fields=True):
+    """Limits on money and behaviour (controls L5 to L8; `docs/limits.md`). 0 is no limit."""
+
+    # The venue's number of the account that may be traded on; 0: whichever the key belongs to.
+    account: int = 0
+    symbols: tuple[str, ...] = ()
+    # Orders that add exposure; what reduces it waits for none of these. The value is in the
+    # settlement currency's minor unit (XBTUSD: satoshi).
+    max_order_value: int = 0
+    max_working_orders: int = 1
+    max_orders_per_minute: int = 0
+    max_orders_per_decision: int = 0
+    max_repeated_orders: int = 0
+    repeated_within_s: float = 60.0
+    # Of the account's result, in minor units; what reaching one does, and refused orders too.
+    on_breach: Literal["reduce_only", "halt"] = "halt"
+    max_daily_loss: int = 0
+    max_drawdown: int = 0
+    max_daily_fees: int = 0
+    max_rejects_per_hour: int = 0
+    # The market, and our place in it: new exposure only while none of these is exceeded.
+    max_spread_ticks: int = 0
+    max_spread_pct: float = 0.0
+    min_depth_qty: int = 0
+    depth_levels: int = 5
+    max_move_pct: float = 0.0
+    move_window_s: float = 60.0
+    no_opening_before_funding_s: float = 0.0
+    min_liquidation_distance_pct: float = 0.0
+    reopen_after_s: float = 10.0
+    # How long an order may stay unfilled, how often it is replaced then, how long a position is
+    # held.
+    max_order_age_s: float = 0.0
+    max_repricings: int = 0
+    max_holding_s: float = 0.0
+
+
 class Config(_Section, frozen=True, forbid_unknown_fields=True):
     """The effective configuration. Credentials are never part of it."""
 
@@ -128,6 +167,7 @@ class Config(_Section, frozen=True, forbid_unknown_fields=True):
     bot: BotConfig = BotConfig()
     policy: PolicyConfig = PolicyConfig()
     orders: OrdersConfig = OrdersConfig()
+    limits: LimitsConfig = LimitsConfig()
     feed: FeedConfig = FeedConfig()
     clock: ClockConfig = ClockConfig()
     rate_limit: RateLimitConfig = RateLimitConfig()
@@ -162,6 +202,9 @@ _POSITIVE_SECONDS = (
     ("supervisor", "heartbeat_timeout_s"),
     ("supervisor", "startup_timeout_s"),
     ("alerts", "repeat_after_s"),
+    ("limits", "repeated_within_s"),
+    ("limits", "move_window_s"),
+    ("limits", "reopen_after_s"),
 )
 _POSITIVE_INTEGERS = (
     ("bot", "order_qty"),
@@ -171,6 +214,33 @@ _POSITIVE_INTEGERS = (
     ("rate_limit", "lock_below"),
     ("supervisor", "max_restarts"),
     ("state", "max_bytes"),
+    ("limits", "max_working_orders"),
+    ("limits", "depth_levels"),
+)
+# 0 switches these off.
+_NO_NEGATIVE = (
+    ("limits", "account"),
+    ("limits", "max_order_value"),
+    ("limits", "max_orders_per_minute"),
+    ("limits", "max_orders_per_decision"),
+    ("limits", "max_repeated_orders"),
+    ("limits", "max_daily_loss"),
+    ("limits", "max_drawdown"),
+    ("limits", "max_daily_fees"),
+    ("limits", "max_rejects_per_hour"),
+    ("limits", "max_spread_ticks"),
+    ("limits", "min_depth_qty"),
+    ("limits", "max_repricings"),
+)
+_PERCENTAGES = (
+    ("limits", "max_spread_pct"),
+    ("limits", "max_move_pct"),
+    ("limits", "min_liquidation_distance_pct"),
+)
+_SECONDS_OR_NEVER = (
+    ("limits", "no_opening_before_funding_s"),
+    ("limits", "max_order_age_s"),
+    ("limits", "max_holding_s"),
 )
 _LONGEST_S = 30 * 86_400.0
 
@@ -196,6 +266,23 @@ def check(config: Config) -> None:
         assert isinstance(value, int)
         if value < 1:
             raise ConfigError(f"{section}.{path}", f"{value} is not a whole number above 0")
+    for section, path in _NO_NEGATIVE:
+        value = _look_up(config, section, path)
+        assert isinstance(value, int)
+        if value < 0:
+            raise ConfigError(f"{section}.{path}", f"{value} is not a whole number (0 for none)")
+    for section, path in _PERCENTAGES:
+        value = _look_up(config, section, path)
+        assert isinstance(value, (int, float))
+        if not 0 <= value <= 100:
+            words = f"{value} is not a percentage (0 to 100; 0 for none)"
+            raise ConfigError(f"{section}.{path}", words)
+    for section, path in _SECONDS_OR_NEVER:
+        value = _look_up(config, section, path)
+        assert isinstance(value, (int, float))
+        if not 0 <= value <= _LONGEST_S:
+            words = f"{value} is not a number of seconds (at most 30 days; 0 for none)"
+            raise ConfigError(f"{section}.{path}", words)
     for key, holds, accepted in _combinations(config):
         if not holds:
             raise ConfigError(key, accepted)
@@ -265,6 +352,17 @@ def _combinations(c: Config) -> tuple[tuple[str, bool, str], ...]:
             "orders.price_collar_pct",
             0 < c.orders.price_collar_pct <= 100,
             f"{c.orders.price_collar_pct} is not a percentage above 0, at most 100",
+        ),
+        (
+            "limits.symbols",
+            not c.limits.symbols or c.venue.symbol in c.limits.symbols,
+            f"{', '.join(c.limits.symbols)} do not include venue.symbol = {c.venue.symbol}",
+        ),
+        (
+            "limits.repeated_within_s",
+            # Older orders are no longer among the kept records of a start for certain.
+            c.limits.repeated_within_s <= HOUR_S,
+            f"{c.limits.repeated_within_s} is more than an hour",
         ),
         (
             "feed.fault_after_s",

@@ -96,6 +96,9 @@ class Fault(Enum):
     BUDGET_LOW = "budget_low"
     UNRECONCILED = "unreconciled"
     LIQUIDATED = "liquidated"
+    LIMIT_HALTED = "limit_halted"
+    LIMIT_REACHED = "limit_reached"
+    MARKET_UNFIT = "market_unfit"
     POSITION_DISAGREES = "position_disagrees"
     ORDER_IN_DOUBT = "order_in_doubt"
     LEFTOVER_ORDERS = "leftover_orders"
@@ -215,6 +218,23 @@ FAULTS: dict[Fault, FaultRow] = {
         After.AT_ONCE,
         StopReason.HALTED,
         latches=True,
+    ),
+    Fault.LIMIT_HALTED: FaultRow(
+        Posture.HALTED,
+        "resume, by somebody who looked at what happened",
+        After.AT_ONCE,
+        StopReason.HALTED,
+        latches=True,
+    ),
+    Fault.LIMIT_REACHED: FaultRow(
+        Posture.REDUCE_ONLY,
+        "the day or the hour is over, or resume, as docs/limits.md says for each",
+        decides=True,
+    ),
+    Fault.MARKET_UNFIT: FaultRow(
+        Posture.REDUCE_ONLY,
+        "no reason of it for limits.reopen_after_s",
+        decides=True,
     ),
     Fault.POSITION_DISAGREES: FaultRow(
         Posture.CANCEL_ONLY,

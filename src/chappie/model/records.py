@@ -105,12 +105,27 @@ class Waits(_Kept, frozen=True, gc=False):
     banned: bool
 
 
+class LossBase(_Kept, frozen=True, gc=False):
+    """What the loss limits are measured from (control L6), in minor units of the ledger's result.
+
+    ``total`` and ``fees`` are of the beginning of the UTC ``day`` (days since 1970), ``peak`` is
+    the highest total; ``reached`` names the limits that were reached and have not ended since.
+    """
+
+    wall_ns: int
+    day: int
+    total: Minor
+    fees: Minor
+    peak: Minor
+    reached: tuple[str, ...] = ()
+
+
 class Carried(_Kept, frozen=True, gc=False):
     """What the first ``records`` records of an earlier kept log, put aside as ``file``, add up to.
 
     Stands first in a log, in the place of records of which a start needs no more than their sum.
     ``from_ns`` is the wall time at which their ledger begins: an opening or an adjustment;
-    ``waits`` is the last one.
+    ``waits`` and ``loss_base`` are the last ones.
     """
 
     file: str
@@ -126,6 +141,8 @@ class Carried(_Kept, frozen=True, gc=False):
     entry_known: bool
     from_ns: int
     waits: Waits | None = None
+    loss_base: LossBase | None = None
+    held_since_ns: int = 0
 
 
 class Connected(_Kept, frozen=True, gc=False):
@@ -143,5 +160,15 @@ class Stopped(_Kept, frozen=True, gc=False):
 
 
 Kept: TypeAlias = (
-    Intent | Ended | Fill | Opening | Adjusted | FundingPaid | Carried | Connected | Stopped | Waits
+    Intent
+    | Ended
+    | Fill
+    | Opening
+    | Adjusted
+    | FundingPaid
+    | Carried
+    | Connected
+    | Stopped
+    | Waits
+    | LossBase
 )

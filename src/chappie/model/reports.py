@@ -125,7 +125,8 @@ class InstrumentSeen(_Report, frozen=True, gc=False):
     """Terms and prices of the instrument after an image or an update.
 
     ``mark_price``, ``index_price`` and ``funding_rate`` are wire floats: inputs for people and
-    policies, never for accounting.
+    policies, never for accounting. ``funding_stamp`` is when funding is next due, as ISO text:
+    only the periodic check reads it.
     """
 
     instrument: Instrument
@@ -133,6 +134,7 @@ class InstrumentSeen(_Report, frozen=True, gc=False):
     index_price: float | None
     funding_rate: float | None
     last_price: float | None
+    funding_stamp: str | None = None
 
 
 # --- our account
@@ -173,9 +175,12 @@ class PositionSaid(_Report, frozen=True, gc=False):
 
 
 class MarginSaid(_Report, frozen=True, gc=False):
+    """``account`` is the venue's number of the account that all of this is about."""
+
     wallet: Minor | None
     margin: Minor | None
     available: Minor | None
+    account: int | None = None
 
 
 # --- answers to requests

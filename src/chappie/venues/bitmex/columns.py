@@ -133,6 +133,7 @@ def margin_said(row: Row) -> MarginSaid:
         wallet=_minor(row, "walletBalance"),
         margin=_minor(row, "marginBalance"),
         available=_minor(row, "availableMargin"),
+        account=_int(row, "account"),
     )
 
 
@@ -170,6 +171,7 @@ def instrument_seen(row: Row) -> InstrumentSeen:
         index_price=_number(row, "indicativeSettlePrice"),
         funding_rate=_number(row, "fundingRate"),
         last_price=_number(row, "lastPrice"),
+        funding_stamp=_text(row, "fundingTimestamp"),
     )
 
 
