@@ -115,6 +115,7 @@ def test_a_healthy_account_has_no_fail_and_no_order_is_sent(doctor: Doctor) -> N
     for check in ("venue", "key", "orders", "position", "websocket", "switch", "clock"):
         assert found[check]["verdict"] == "ok", found[check]
     assert "off again" in found["switch"]["found"]
+    assert "every order of the account" in found["capabilities"]["found"]
     assert doctor.seat.new_orders() == []
     assert doctor.seat.truth()["orders"] == []
 

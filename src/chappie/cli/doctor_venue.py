@@ -41,6 +41,7 @@ from chappie.model.reports import (
     Unknown,
 )
 from chappie.model.units import SECOND_NS
+from chappie.venues.interface import Capabilities
 
 SWITCH_S = 600.0
 """So long the switch is armed for: nobody's order can be hit while we take it off again."""
@@ -99,6 +100,7 @@ class _Visit:
         assert isinstance(reply.outcome, InstrumentRead)
         instrument = reply.outcome.seen.instrument
         found.append(self._venue(reply, instrument))
+        found.append(_capabilities(dialect.capabilities))
 
         reply = await self._read(inquiry, "key", dialect.read_key(), Read.KEY)
         assert isinstance(reply.outcome, KeyRead)
@@ -367,6 +369,16 @@ class _Visit:
     ) -> Outcome:
         call = inquiry.dialect.arm_switch(seconds)
         return self._learn(await inquiry.ask(call, None, instrument)).outcome
+
+
+def _capabilities(can: Capabilities) -> Finding:
+    """What the venue does for our safety; where it does less, the bot is more careful."""
+    words = [f"the dead man's switch covers {can.dead_man_covers}"]
+    if not can.cl_ord_ids_unique_for_ever:
+        words.append("a clOrdID is unique among open orders only")
+    if not can.deadline_in_engine:
+        words.append("an order's deadline is checked at the door, not in the engine")
+    return ok("capabilities", "; ".join(words))
 
 
 _ANSWER: dict[Read, type] = {
