@@ -25,6 +25,8 @@ from chappie.model.units import SECOND_NS, Contracts, Ticks
 from tests.cli.test_status import guardian_in
 from tests.system.rig import Seat, Venue, a_venue
 
+pytestmark = pytest.mark.processes
+
 SEATS = 50
 # The seats are handed out from the first on.
 WITHDRAWS, READS = SEATS - 1, SEATS
@@ -113,6 +115,7 @@ def test_a_healthy_account_has_no_fail_and_no_order_is_sent(doctor: Doctor) -> N
     for check in ("venue", "key", "orders", "position", "websocket", "switch", "clock"):
         assert found[check]["verdict"] == "ok", found[check]
     assert "off again" in found["switch"]["found"]
+    assert "every order of the account" in found["capabilities"]["found"]
     assert doctor.seat.new_orders() == []
     assert doctor.seat.truth()["orders"] == []
 
@@ -302,6 +305,28 @@ def test_a_switch_that_cannot_be_taken_off_is_a_fail(doctor: Doctor) -> None:
     found = doctor.looks("--switch")
     assert (doctor.code, found["switch"]["verdict"]) == (1, "FAIL")
     assert "not proven to be off" in found["switch"]["found"]
+
+
+def test_a_switch_that_is_refused_is_not_taken_off(
+    venue: Venue, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_account(venue, doctor, READS, monkeypatch)
+    found = doctor.looks("--switch")
+    assert (doctor.code, found["switch"]["verdict"]) == (1, "FAIL")
+    asked = [row for row in doctor.seat.requests() if row["path"].endswith("/cancelAllAfter")]
+    assert len(asked) == 1
+
+
+def test_an_arming_whose_answer_is_lost_is_taken_off_once_it_must_have_arrived(
+    doctor: Doctor,
+) -> None:
+    doctor.seat.arm("accept_then_timeout", route="/order/cancelAllAfter", count=1)
+    short = ("orders.ack_timeout_s=0.3", "orders.expires_after_s=0.5")
+    found = doctor.looks("--switch", sets=short)
+    assert (doctor.code, found["switch"]["verdict"]) == (1, "FAIL")
+    assert "not proven" not in found["switch"]["found"]
+    asked = [row for row in doctor.seat.requests() if row["path"].endswith("/cancelAllAfter")]
+    assert len(asked) == 2
 
 
 # --- what lies on this machine

@@ -41,6 +41,7 @@ from chappie.model.reports import (
     Unknown,
 )
 from chappie.model.units import SECOND_NS
+from chappie.venues.interface import Capabilities
 
 SWITCH_S = 600.0
 """So long the switch is armed for: nobody's order can be hit while we take it off again."""
@@ -99,6 +100,7 @@ class _Visit:
         assert isinstance(reply.outcome, InstrumentRead)
         instrument = reply.outcome.seen.instrument
         found.append(self._venue(reply, instrument))
+        found.append(_capabilities(dialect.capabilities))
 
         reply = await self._read(inquiry, "key", dialect.read_key(), Read.KEY)
         assert isinstance(reply.outcome, KeyRead)
@@ -316,25 +318,26 @@ class _Visit:
 
     async def _round_trip(self, inquiry: Inquiry, instrument: Instrument) -> Finding:
         seconds = max(SWITCH_S, self._config.dead_man.timeout_s)
-        armed = await self._ask_switch(inquiry, seconds, instrument)
-        if isinstance(armed, Unknown):
-            # It may still arrive, and later than a request that takes it off.
-            await asyncio.sleep(self._config.orders.expires_after_s + 1.0)
-        off: Outcome = armed
-        for attempt in range(_DISARM_TRIES):
-            if attempt:
-                await asyncio.sleep(_DISARM_AGAIN_S)
-            off = await self._ask_switch(inquiry, 0.0, instrument)
-            if isinstance(off, SwitchArmed) and off.fires_ns is None:
-                break
-        else:
-            if isinstance(armed, SwitchArmed | Unknown):
-                return fail(
-                    "switch",
-                    f"it was armed and is not proven to be off: {_words(off)}",
-                    f"within {seconds:g} s it cancels every order on the account, then it is over; "
-                    "start nothing until then",
-                )
+        try:
+            armed = await self._ask_switch(inquiry, seconds, instrument)
+            if not isinstance(armed, SwitchArmed | Unknown):
+                # A definite refusal: there is nothing to take off.
+                return _refusal("switch", armed)
+            if isinstance(armed, Unknown):
+                # It may still arrive, and later than a request that takes it off.
+                await asyncio.sleep(self._config.orders.expires_after_s + 1.0)
+            on = await self._take_off(inquiry, instrument)
+        except asyncio.CancelledError:
+            # Somebody lost patience; one try is worth more than ten armed minutes.
+            await self._ask_switch(inquiry, 0.0, instrument)
+            raise
+        if on is not None:
+            return fail(
+                "switch",
+                f"it was armed and is not proven to be off: {on}",
+                f"within {seconds:g} s it cancels every order on the account, then it is over; "
+                "start nothing until then",
+            )
         if not isinstance(armed, SwitchArmed) or armed.fires_ns is None:
             return _refusal("switch", armed)
         stands_s = (armed.fires_ns - armed.venue_ns) / SECOND_NS
@@ -346,11 +349,36 @@ class _Visit:
             )
         return ok("switch", f"armed for {seconds:g} s, read back, and off again")
 
+    async def _take_off(self, inquiry: Inquiry, instrument: Instrument) -> str | None:
+        """None once the venue says that it is off; else why that is not proven."""
+        why = ""
+        for attempt in range(_DISARM_TRIES):
+            if attempt:
+                await asyncio.sleep(_DISARM_AGAIN_S)
+            off = await self._ask_switch(inquiry, 0.0, instrument)
+            if isinstance(off, SwitchArmed) and off.fires_ns is None:
+                return None
+            why = _words(off)
+            if isinstance(off, KeyRefused):
+                # Whatever it holds against us, asking again makes it worse.
+                break
+        return why
+
     async def _ask_switch(
         self, inquiry: Inquiry, seconds: float, instrument: Instrument
     ) -> Outcome:
         call = inquiry.dialect.arm_switch(seconds)
         return self._learn(await inquiry.ask(call, None, instrument)).outcome
+
+
+def _capabilities(can: Capabilities) -> Finding:
+    """What the venue does for our safety; where it does less, the bot is more careful."""
+    words = [f"the dead man's switch covers {can.dead_man_covers}"]
+    if not can.cl_ord_ids_unique_for_ever:
+        words.append("a clOrdID is unique among open orders only")
+    if not can.deadline_in_engine:
+        words.append("an order's deadline is checked at the door, not in the engine")
+    return ok("capabilities", "; ".join(words))
 
 
 _ANSWER: dict[Read, type] = {
