@@ -271,6 +271,9 @@ async def _core(url: str, meter: Meter) -> None:
         def send_order(self, command: SendOrder) -> None:
             raise AssertionError("observe-only")
 
+        def drop_orders(self) -> None:
+            """There are none."""
+
     with tempfile.TemporaryDirectory() as folder:
         core = Core(config, BitmexDialect(market_stream.SYMBOL))
         trader = Trader(
@@ -291,6 +294,7 @@ async def _core(url: str, meter: Meter) -> None:
             loop=loop,
             epoch=1,
             last_words=lambda ended, state: None,
+            set_latch=lambda words: None,
         )
 
         def deliver(event: Event) -> None:
