@@ -28,7 +28,8 @@ def test_a_start_and_an_end_in_order_are_told(tmp_path: Path) -> None:
         async with running(plan(tmp_path, 0, "forever"), urls=[receiver.url]) as rig:
             await rig.until(lambda shown: shown.mode is Mode.OBSERVING)
         told = [title.partition(": ")[2] for title in receiver.titles()]
-        assert (told[0], told[-1]) == ("started", "ended")
+        # What is critical may overtake what is not.
+        assert ("started" in told, told[-1]) == (True, "ended")
         assert "Position: 0 XBTUSD." in receiver.got[-1]["message"]
 
     with receiving() as receiver:

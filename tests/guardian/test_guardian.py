@@ -396,6 +396,7 @@ def test_what_a_person_has_to_look_at_latches_a_halt_and_a_resume_starts_again(
     async def scene() -> None:
         async with running(plan(tmp_path, 1, "exit", reason, code)) as rig:
             await rig.until(lambda _: rig.guardian.down_for == reason)
+            await rig.until(lambda _: not rig.guardian.halting.is_under_way())
             shown = rig.guardian.look()
             assert shown.trader.restarts == restarts
             await rig.until(lambda _: latch.read(tmp_path) is not None)

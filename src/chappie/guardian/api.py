@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from chappie.guardian import token
 from chappie.guardian.aside import aside
 from chappie.guardian.clock import now_s
+from chappie.guardian.door import Door
 from chappie.guardian.feed import Feed
 from chappie.guardian.metrics import CONTENT_TYPE, Metrics
 from chappie.guardian.page import FILES
@@ -116,6 +117,8 @@ class Api:
             self._names |= {"127.0.0.1", "localhost", "[::1]"}
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._runner: web.AppRunner | None = None
+        self._door: Door | None = None
+        self._listening: asyncio.Server | None = None
 
     async def start(self) -> None:
         @web.middleware
@@ -129,7 +132,8 @@ class Api:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._scrape)
         app.router.add_get("/api/state", self._state)
-        app.router.add_get("/api/events", self._events)
+        # Events have no end, so there is no head of them to tell.
+        app.router.add_get("/api/events", self._events, allow_head=False)
         if self._operator is not None:
             app.router.add_post("/api/halt", self._halt)
             app.router.add_post("/api/resume", self._resume)
@@ -143,7 +147,11 @@ class Api:
             shutdown_timeout=0.2,
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, self._socket).start()
+        server = self._runner.server
+        assert server is not None, "set up just now"
+        self._door = Door(server)
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._door, sock=self._socket, backlog=64)
 
     def heard(self, event: str, fields: Mapping[str, object], line: bytes) -> None:
         """A log event of the guardian; any thread may call this, and it never waits."""
@@ -156,11 +164,15 @@ class Api:
 
     async def stop(self) -> None:
         self.feed.close()
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
         self._socket.close()
 
     async def _admit(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        if self._door is not None:
+            self._door.asked(request)
         if request.headers.get(hdrs.HOST, "").lower() not in self._names:
             return _refuse(403, "the Host header is not this server's loopback name and port")
         origin = request.headers.get(hdrs.ORIGIN)
