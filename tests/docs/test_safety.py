@@ -1,6 +1,5 @@
 """What `docs/safety.md` promises by hand: every row names tests that exist, and keys that exist."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from chappie.cli import settings
 from chappie.model.faults import StopReason
+from tests.docs.named import missing
 
 ROOT = Path(__file__).parents[2]
 HEAD = "| what happens | what notices it | within | our orders | what you do | shown by |"
@@ -30,18 +30,12 @@ def test_the_table_is_there_and_whole() -> None:
     assert all(len(row) == 6 and all(row) for row in ROWS)
 
 
-def defined(file: str) -> set[str]:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_every_row_names_tests_that_exist(row: list[str]) -> None:
     named = TEST.findall(row[5])
     assert named
     assert TEST.sub("", row[5]).replace("<br>", "") == ""
-    for file, test in named:
-        assert test in defined(file)
+    assert missing(tuple(f"{file}::{test}" for file, test in named)) == []
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
