@@ -26,6 +26,7 @@ from chappie.simulation.faults import KINDS  # noqa: E402
 from chappie.simulation.invariants import INVARIANTS  # noqa: E402
 from chappie.venues.bitmex.texts import OVERLOADED, refusal  # noqa: E402
 from scripts import order_tables  # noqa: E402
+from tests.docs.controls import CONTROLS  # noqa: E402
 from tests.docs.shown_by import SHOWN_BY  # noqa: E402
 from tests.failures.table import FAILURES  # noqa: E402
 from tests.simulation.sabotages import SABOTAGES  # noqa: E402
@@ -204,6 +205,11 @@ def what_if() -> str:
     return _table((*HEAD, "shown by"), rows)
 
 
+def controls() -> str:
+    rows = [(row.id, row.rule, "<br>".join(f"`{test}`" for test in row.tests)) for row in CONTROLS]
+    return _table(("", "what is done", "shown by"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "order-beliefs": lambda: _table(*order_tables.beliefs()),
     "order-words": lambda: _table(*order_tables.words()),
@@ -219,6 +225,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "denials": denials,
     "stops": stops,
     "failures": failures,
+    "controls": controls,
     "night-faults": night_faults,
     "invariants": invariants,
     "metrics": metrics,

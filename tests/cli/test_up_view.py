@@ -91,6 +91,13 @@ def test_a_trader_that_is_down_says_when_it_starts_again() -> None:
     assert "the trader is down; it starts again in 8 s" in text
 
 
+def test_faults_of_a_trader_that_is_down_are_not_shown_as_of_now() -> None:
+    faulty = merge(SETTING, faulted(), 0.2, True, TraderState(pid=None, last_stop=STOP))
+    text = drawn(msgspec.structs.replace(faulty, mode=Mode.STOPPED))
+    assert "clears:" not in text
+    assert "feed_stale" in text
+
+
 def test_words_of_the_venue_cannot_steer_the_terminal() -> None:
     nasty = FaultState("venue_failing", "", 1.0, "\x1b[2J\x07\r[red]boo", "an answer")
     text = drawn(shown(faults=[nasty]), 200, 40, tail="\x1b[31mred")

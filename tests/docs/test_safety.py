@@ -2,7 +2,6 @@
 exist; what `chappie whatif` says is the same with the times of one configuration.
 """
 
-import ast
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from chappie.cli import settings
 from chappie.cli.consequences import WHAT_IF, WhatIf, keys_of
 from chappie.model.faults import StopReason
+from tests.docs.named import missing
 from tests.docs.shown_by import SHOWN_BY
 
 ROOT = Path(__file__).parents[2]
@@ -34,18 +34,12 @@ def test_the_table_is_there_and_whole() -> None:
     assert all(len(row) == 6 and all(row) for row in ROWS)
 
 
-def defined(file: str) -> set[str]:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_every_row_names_tests_that_exist(row: list[str]) -> None:
     named = TEST.findall(row[5])
     assert named
     assert TEST.sub("", row[5]).replace("<br>", "") == ""
-    for file, test in named:
-        assert test in defined(file)
+    assert missing(tuple(f"{file}::{test}" for file, test in named)) == []
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])

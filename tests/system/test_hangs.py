@@ -1,17 +1,21 @@
 """A trader that hangs, and both processes gone at once, while an order of ours works."""
 
+import json
 import os
 import re
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chappie.model.faults import StopReason
 from tests.cli.test_up_embedded import gone
+from tests.guardian.receivers import never_answering
 from tests.system.rig import FREE, SHORT, TRADING, Bot, Seat, Venue, a_venue, agree
+from tests.system.test_full_disk import disk, fill, small  # noqa: F401
 
 pytestmark = pytest.mark.processes
 SETS = (
@@ -87,6 +91,41 @@ def test_a_stopped_trader_is_killed_its_order_cancelled_and_another_started(
     assert status(seat, left) == "Canceled"
     assert bot.stop() == 0
     agree(bot, seat)
+
+
+def test_on_a_full_disk_beside_a_receiver_that_never_answers_it_is_killed_and_cancelled_too(
+    quiet: Venue,
+    disk: Path,  # noqa: F811
+    small: Bot,  # noqa: F811
+) -> None:
+    seat, patience_s = quiet.seat(), 3.0
+    patience = f"supervisor.heartbeat_timeout_s={patience_s}"
+    with never_answering() as url:
+        env = {"CHAPPIE_ALERTS__URLS": json.dumps([url])}
+        where = f"state.dir={small.state}"
+        small.start("up", *FREE, *SETS, patience, where, seat=seat, env=env)
+        left = resting(small, seat)
+        small.until_mode("trading")
+        trader = small.run_file()["trader_pid"]
+        os.kill(trader, signal.SIGSTOP)
+        fill(disk)
+        began_s = time.monotonic()
+        asked = last_number(seat)
+        assert gone(trader, 20.0)
+        assert time.monotonic() - began_s >= patience_s - 1.0, "by the watch and not by the disk"
+        small.until(lambda: seat.open_orders() == [])
+        # By a request that names it, and not by the switch, which has most of a minute left.
+        after = requests_after(seat, asked)
+        assert [row for row in after if left["orderID"] in row["orderID"]]
+        assert status(seat, left) == "Canceled"
+        assert '"reason":"loop_stalled"' in small.said
+        # On a disk without room nobody is started for good; the guardian serves and says so.
+        small.until(lambda: '"staying_down"' in small.said)
+        small.until_mode("stopped")
+        assert small.shown()["trader"]["last_stop"]["reason"] == "journal_failed"
+        assert [row for row in requests_after(seat, asked) if row["clOrdID"]] == []
+        assert small.stop() == 0
+    assert "Traceback" not in small.said
 
 
 def test_a_trader_that_stood_still_for_less_than_its_time_is_left_alone(

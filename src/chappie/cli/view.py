@@ -287,6 +287,9 @@ def _orders(shown: Shown, most: int) -> list[Text]:
 
 
 def _faults(shown: Shown, most: int) -> list[Text]:
+    if shown.mode is Mode.STOPPED:
+        # What the trader said last is not so any more; why it stopped stands above.
+        return [_row("faults", _UNKNOWN, _DIM)]
     if not shown.faults:
         heard = shown.at is not None
         return [_row("faults", "none" if heard else _UNKNOWN, "green" if heard else _DIM)]
