@@ -35,7 +35,7 @@ def settled(kept: tuple[Kept, ...], newest: int = _NEWEST) -> int:
     whole_ns = recovered.whole_until_ns
     connects = [record.wall_ns for record in kept if isinstance(record, Connected)]
     written = [record.wall_ns for record in kept if isinstance(record, Intent | Ended | Stopped)]
-    limits_ns = max(written, default=0) - seconds_ns(HOUR_S)
+    limits_ns = max([*written, whole_ns or 0]) - seconds_ns(HOUR_S)
     counts_ns = max(connects, default=0) - BUDGET_NS
     for position, record in enumerate(kept[:count]):
         match record:
