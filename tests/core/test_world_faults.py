@@ -442,7 +442,9 @@ def test_orders_that_the_venue_took_away_are_noticed_and_placed_anew() -> None:
 def test_funding_is_booked_as_funding_and_not_as_a_fill() -> None:
     # From 16:00 to 20:00 UTC, the venue's next funding instant.
     policy = Target(100)
-    world = World(trading(), policy=policy, market=Calm())
+    # Four hours of virtual time: nothing is looked for so often that it would matter here.
+    seldom = trading(feed={"check_every_s": 1.0}, reconcile={"every_s": 30.0})
+    world = World(seldom, policy=policy, market=Calm())
     world.run(4 * 3600 + 30)
     ledger = world.bot.core.desk.account.ledger
     assert world.bot.stop is None
