@@ -179,7 +179,7 @@ def test_each_gate_says_what_shut_it_since_when_and_what_opens_it(tmp_path: Path
         assert FAULTS[Fault.MARKET_STALE].clears in await page.text("gates")
         page.picture = shown(None, beat_age_s=None)
         # Of one that has not beaten yet nobody knows what holds, and a tick would be a lie.
-        await page.tab.until("document.querySelectorAll('#gates li.unknown').length === 7")
+        await page.tab.until("document.querySelectorAll('#gates li.unknown').length === 8")
         open_ = "[...document.querySelectorAll('#gates li.open .gate')].map(x => x.textContent)"
         assert await page.tab.run(open_) == ["a trader runs", "bot.allow_trade is on"]
 

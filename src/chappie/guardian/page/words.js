@@ -35,6 +35,9 @@ export const FAULTS = {
   position_disagrees: "fills and the venue disagree on the position",
   order_in_doubt: "nobody knows what became of an order",
   leftover_orders: "orders that nobody wants are still working",
+  limit_halted: "a limit was reached: a person has to look",
+  limit_reached: "a limit was reached: only reducing orders pass",
+  market_unfit: "the market is not fit for new positions",
 };
 
 export const STOPS = {
@@ -60,13 +63,14 @@ export const STOPS = {
 
 // [what must hold, the faults that shut it]
 export const GATES = [
-  ["no halt is latched", ["halt_latched", "liquidated", "operator_stop"]],
+  ["no halt is latched", ["halt_latched", "liquidated", "limit_halted", "operator_stop"]],
   ["connected to the venue", ["venue_refused", "stream_down", "feed_flaps", "wire_refused"]],
   ["market data is complete and fresh", ["stream_unsynced", "market_stale", "feed_lags"]],
   ["the instrument is open", ["instrument_unknown", "instrument_not_open"]],
   ["the account is verified",
     ["unreconciled", "position_disagrees", "order_in_doubt", "leftover_orders", "not_alone"]],
   ["requests are left, the clock is right", ["budget_low", "clock_skewed"]],
+  ["within the limits, in a fit market", ["limit_reached", "market_unfit"]],
   ["the policy answers", ["policy_failed"]],
 ];
 
