@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from chappie.cli import whatif  # noqa: E402  the path to it is set above
 from chappie.cli.consequences import HEAD, WHAT_IF  # noqa: E402
 from chappie.core.gate import Denial  # noqa: E402
-from chappie.guardian.metrics import METRICS  # noqa: E402
+from chappie.guardian.operator.metrics import METRICS  # noqa: E402
 from chappie.model.faults import FAULTS, After, FaultRow, Posture, StopReason  # noqa: E402
 from chappie.model.reports import Outcome, WireRefusal  # noqa: E402
 from chappie.simulation.faults import KINDS  # noqa: E402

@@ -27,11 +27,7 @@ SIMVENUE = "chappie.simvenue"
 SIMVENUE_SERVER = "chappie.simvenue.server"
 LIVE = "chappie.live"
 RESTARTS = "chappie.guardian.restarts"
-ASKING = "chappie.guardian.asking"
-SWEEP = "chappie.guardian.sweep"
-VIGIL = "chappie.guardian.vigil"
-CLOSING = "chappie.guardian.closing"
-ERRANDS = (ASKING, SWEEP, VIGIL, CLOSING)
+ERRANDS = "chappie.guardian.errands"
 GUARDIAN = "chappie.guardian"
 SIMULATION = "chappie.simulation"
 CLI = "chappie.cli"
@@ -61,13 +57,10 @@ LAYERS = (
     # Pure: when a stopped trader is started again, what the guardian asks of the venue, and when.
     # The simulated supervisor runs them too.
     Layer(RESTARTS, (MODEL,), ("msgspec",)),
-    Layer(ASKING, (MODEL, VENUES, CORE), ("msgspec",)),
-    Layer(SWEEP, (MODEL, VENUES, CORE, ASKING), ("msgspec",)),
-    Layer(VIGIL, (MODEL, CORE, SWEEP), ("msgspec",)),
-    Layer(CLOSING, (MODEL, VENUES, CORE, ASKING, SWEEP), ("msgspec",)),
+    Layer(ERRANDS, (MODEL, VENUES, CORE), ("msgspec",)),
     Layer(
         SIMULATION,
-        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, SIMVENUE, RESTARTS, *ERRANDS),
+        (MODEL, VENUES, BITMEX, REGISTRY, POLICIES, CORE, JOURNAL, SIMVENUE, RESTARTS, ERRANDS),
         ("msgspec",),
     ),
     Layer(
@@ -83,7 +76,7 @@ LAYERS = (
             LIVE,
             SIMVENUE,
             RESTARTS,
-            *ERRANDS,
+            ERRANDS,
         ),
         ("msgspec", "aiohttp", "apprise", "prometheus_client", "yarl"),
     ),
@@ -103,7 +96,7 @@ LAYERS = (
             SIMVENUE_SERVER,
             SIMULATION,
             RESTARTS,
-            *ERRANDS,
+            ERRANDS,
             GUARDIAN,
         ),
         ("msgspec", "rich"),

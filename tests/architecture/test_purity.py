@@ -13,14 +13,11 @@ PURE = (
     "chappie.core",
     # What the guardian decides, run by its shell and by the simulation alike.
     "chappie.guardian.restarts",
-    "chappie.guardian.asking",
-    "chappie.guardian.sweep",
-    "chappie.guardian.vigil",
-    "chappie.guardian.closing",
-    "chappie.guardian.alerts",
-    "chappie.guardian.alerts_flow",
-    "chappie.guardian.alerts_noticed",
-    "chappie.guardian.alerts_words",
+    "chappie.guardian.errands",
+    "chappie.guardian.alerts.happenings",
+    "chappie.guardian.alerts.flow",
+    "chappie.guardian.alerts.noticed",
+    "chappie.guardian.alerts.words",
 )
 SIMVENUE = "chappie.simvenue"
 SIMULATION = "chappie.simulation"

@@ -13,8 +13,8 @@ import pytest
 from chappie.cli import doctor_here, machine
 from chappie.cli.main import main
 from chappie.guardian import last_stop
-from chappie.guardian.api import bind
 from chappie.guardian.instance import Lock, Run, write_run
+from chappie.guardian.operator.api import bind
 from chappie.journal.kept import KeptLog
 from chappie.live.state_dir import LastStop, StateDir
 from chappie.model.config import Config, VenueConfig

@@ -15,9 +15,10 @@ import pytest
 
 from chappie.cli import halt as halt_module
 from chappie.cli.main import main
-from chappie.guardian import last_stop, token
-from chappie.guardian.api import Api, bind
+from chappie.guardian import last_stop
 from chappie.guardian.instance import Lock, Run, write_run
+from chappie.guardian.operator import token
+from chappie.guardian.operator.api import Api, bind
 from chappie.guardian.shown import Setting, TraderState, merge
 from chappie.guardian.ward import HaltDone, Resumed
 from chappie.journal.framing import JournalError

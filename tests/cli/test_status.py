@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from chappie.cli.main import main
-from chappie.guardian.api import Api, bind
 from chappie.guardian.instance import Run, write_run
+from chappie.guardian.operator.api import Api, bind
 from chappie.guardian.shown import Setting, Shown, TraderState, merge
 from tests.guardian.states import healthy
 

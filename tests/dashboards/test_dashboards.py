@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from chappie.guardian.metrics import METRICS
-from chappie.guardian.readings import Kind
+from chappie.guardian.operator.metrics import METRICS
+from chappie.guardian.operator.readings import Kind
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "dashboards/chappie.json").read_text())

@@ -248,7 +248,7 @@ _ORDERS = (
         _shown(
             "system/test_left_behind: what_a_killed_trader_left_is_gone_long_before_the_next_start",
             "system/test_crashes: a_foreign_order_is_reported_and_never_touched",
-            "guardian/test_sweep: orders_of_others_are_counted_and_never_touched",
+            "guardian/errands/test_sweep: orders_of_others_are_counted_and_never_touched",
         ),
     ),
     Control(
@@ -365,11 +365,11 @@ _KILL = (
         "Alerts leave from the guardian, once each and bounded, with the trader dead too",
         _shown(
             "system/test_alerts: a_killed_trader_is_told_with_reason_position_and_next_step",
-            "guardian/test_alerts_flow: "
+            "guardian/alerts/test_flow: "
             "nobody_gets_more_than_the_hourly_number_and_critical_ones_as_many_besides",
-            "guardian/test_alerts_herald: "
+            "guardian/alerts/test_herald: "
             "one_that_never_answers_holds_up_neither_the_others_nor_the_caller",
-            "guardian/test_alerts_alerting: "
+            "guardian/alerts/test_alerting: "
             "a_sign_of_life_comes_each_period_and_names_the_channels_that_are_mute",
         ),
     ),
@@ -438,7 +438,7 @@ _PROMISES = (
         "Every order has our name; an order without it is reported and untouched",
         _shown(
             "system/test_crashes: a_foreign_order_is_reported_and_never_touched",
-            "guardian/test_alerts_words: "
+            "guardian/alerts/test_words: "
             "a_foreign_order_says_that_the_switch_takes_the_whole_account",
         ),
     ),
@@ -456,7 +456,8 @@ _PROMISES = (
         _shown(
             "system/test_every_stop: no_order_of_the_stopped_run_is_left_once_another_runs; "
             "no_order_is_left_where_nobody_is_started_again",
-            "guardian/test_vigil: it_looks_at_once_and_again_when_nothing_can_arrive_any_more",
+            "guardian/errands/test_vigil: "
+            "it_looks_at_once_and_again_when_nothing_can_arrive_any_more",
             "system/test_crashes: trade_alone_cancels_at_its_next_start_what_a_kill_left",
         ),
     ),
@@ -474,7 +475,7 @@ _PROMISES = (
         "A failed read is never an empty one",
         _shown(
             "system/test_bad_answers: a_failed_read_is_not_taken_for_an_empty_one",
-            "guardian/test_sweep: a_failed_read_is_not_an_empty_one",
+            "guardian/errands/test_sweep: a_failed_read_is_not_an_empty_one",
             "cli/test_halt: a_failed_read_is_not_an_empty_one",
         ),
     ),

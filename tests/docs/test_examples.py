@@ -10,17 +10,17 @@ import msgspec
 import pytest
 
 from chappie.cli import settings
-from chappie.guardian import token
-from chappie.guardian.alerts import About, TraderStopped
-from chappie.guardian.alerts_words import alert
-from chappie.guardian.api import Api, bind
-from chappie.guardian.channel import open_channels
+from chappie.guardian.alerts.channel import open_channels
+from chappie.guardian.alerts.happenings import About, TraderStopped
+from chappie.guardian.alerts.words import alert
+from chappie.guardian.operator import token
+from chappie.guardian.operator.api import Api, bind
 from chappie.guardian.shown import Setting, TraderState, merge
 from chappie.live.state_dir import LastStop
 from chappie.model.state import DeadManState, PositionState
 from chappie.model.view import Level, Policy, View
+from tests.guardian.operator.test_api_posts import SETTING, FakeOperator
 from tests.guardian.states import healthy, order
-from tests.guardian.test_api_posts import SETTING, FakeOperator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]

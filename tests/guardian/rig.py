@@ -9,12 +9,12 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from chappie.guardian import token
-from chappie.guardian.alerting import Alerts
-from chappie.guardian.api import Api, Operator, bind
-from chappie.guardian.channel import open_channels
+from chappie.guardian.alerts.alerting import Alerts
+from chappie.guardian.alerts.channel import open_channels
+from chappie.guardian.alerts.herald import Herald
 from chappie.guardian.guardian import Guardian
-from chappie.guardian.herald import Herald
+from chappie.guardian.operator import token
+from chappie.guardian.operator.api import Api, Operator, bind
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.shown import Shown

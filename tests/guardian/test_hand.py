@@ -131,7 +131,7 @@ def test_a_bug_in_an_errand_is_told_and_ends_nobody(
     async def scene() -> None:
         hand = a_hand(seat, tmp_path, log)
         with monkeypatch.context() as patch:
-            patch.setattr("chappie.guardian.sweep.Sweep._ask", broken)
+            patch.setattr("chappie.guardian.errands.sweep.Sweep._ask", broken)
             assert "a bug" in (await hand.leave_nothing(5.0)).detail
         assert "internal_error" in log.names()
         assert (await hand.leave_nothing(5.0)).verified

@@ -30,10 +30,10 @@ from chappie.core.requests import ForRead, Requests
 from chappie.core.stopping import Stopping
 from chappie.core.switch import Switch
 from chappie.core.trading import Trading
-from chappie.guardian.asking import Asking, Heard
-from chappie.guardian.asking import Event as GuardEvent
-from chappie.guardian.sweep import Left, Sweep
-from chappie.guardian.vigil import Look, Vigil
+from chappie.guardian.errands.asking import Asking, Heard
+from chappie.guardian.errands.asking import Event as GuardEvent
+from chappie.guardian.errands.sweep import Left, Sweep
+from chappie.guardian.errands.vigil import Look, Vigil
 from chappie.journal.framing import framed
 from chappie.journal.kept import KeptLog
 from chappie.model.commands import Command, HttpCall, Keep, SayHalted, SetLatch

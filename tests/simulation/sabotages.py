@@ -40,7 +40,7 @@ from tests.core import (
     test_world_switch,
     test_world_trading,
 )
-from tests.guardian import test_sweep, test_vigil
+from tests.guardian.errands import test_sweep, test_vigil
 from tests.journal import test_kept
 from tests.simulation import breaks, breaks_limits
 from tests.simulation.breaks import Patch

@@ -7,8 +7,13 @@ import threading
 
 from chappie.cli import settings
 from chappie.cli.settings import ConfigProblem, Settings
-from chappie.guardian.alerts import Alert, Severity
-from chappie.guardian.channel import AppriseChannel, ChannelError, NoAppriseError, open_channels
+from chappie.guardian.alerts.channel import (
+    AppriseChannel,
+    ChannelError,
+    NoAppriseError,
+    open_channels,
+)
+from chappie.guardian.alerts.happenings import Alert, Severity
 from chappie.guardian.clock import iso_now, now_s
 from chappie.live.log import printable
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chappie.guardian import token
 from chappie.guardian.instance import Run, read_run
+from chappie.guardian.operator import token
 
 BODY_BYTES_MAX = 4 << 20
 _STATE_WITHIN_S = 3.0

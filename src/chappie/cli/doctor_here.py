@@ -16,8 +16,8 @@ from chappie.cli.settings import ConfigProblem, Settings
 from chappie.core.connection import BUDGET_NS
 from chappie.core.recovery import Recovered, recover
 from chappie.guardian import last_stop
-from chappie.guardian.api import PortTakenError, bind
 from chappie.guardian.instance import Run
+from chappie.guardian.operator.api import PortTakenError, bind
 from chappie.journal.framing import FrameReader, JournalError
 from chappie.live import clock, latch, policies
 from chappie.live.state_dir import OtherIdentityError, bound_to

@@ -4,7 +4,7 @@ and what would open them. The core decides; here it is only put into words.
 
 import msgspec
 
-from chappie.guardian.alerts_words import after_stop
+from chappie.guardian.alerts.words import after_stop
 from chappie.guardian.shown import HaltState, Shown
 from chappie.live.log import printable
 from chappie.live.state_dir import LastStop

@@ -22,6 +22,7 @@ from chappie.cli.account import Account
 from chappie.cli.asking import SilentError
 from chappie.cli.settings import ConfigProblem, Settings
 from chappie.guardian import last_stop
+from chappie.guardian.errands.vigil import fence_s
 from chappie.guardian.hand import Access, Hand
 from chappie.guardian.holder import Holder, holder_of
 from chappie.guardian.instance import (
@@ -31,7 +32,6 @@ from chappie.guardian.instance import (
     trader_is_there,
 )
 from chappie.guardian.venue import VenueFailedError
-from chappie.guardian.vigil import fence_s
 from chappie.guardian.ward import HaltDone
 from chappie.journal.framing import JournalError
 from chappie.live import latch

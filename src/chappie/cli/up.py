@@ -16,14 +16,14 @@ from chappie.cli.alert import channels_of
 from chappie.cli.embedded import EmbeddedVenue
 from chappie.cli.live_view import Lines, Terminal
 from chappie.cli.settings import ConfigProblem, Settings
-from chappie.guardian import token
-from chappie.guardian.alerting import Alerts
-from chappie.guardian.api import Api, Operator, PortTakenError, bind
-from chappie.guardian.channel import Channel
+from chappie.guardian.alerts.alerting import Alerts
+from chappie.guardian.alerts.channel import Channel
+from chappie.guardian.alerts.herald import Herald
 from chappie.guardian.guardian import Guardian
 from chappie.guardian.hand import Access
-from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Lock, NotAloneError
+from chappie.guardian.operator import token
+from chappie.guardian.operator.api import Api, Operator, PortTakenError, bind
 from chappie.guardian.outlet import Display, Outlet
 from chappie.guardian.plan import Ended, Plan
 from chappie.guardian.shown import Shown

@@ -8,9 +8,9 @@ import msgspec
 from chappie.guardian import last_stop
 from chappie.guardian.aside import aside
 from chappie.guardian.clock import iso_now
+from chappie.guardian.errands.sweep import Left
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.process import Trader
-from chappie.guardian.sweep import Left
 from chappie.journal.framing import JournalError
 from chappie.live.state_dir import LastStop
 from chappie.model.faults import StopReason

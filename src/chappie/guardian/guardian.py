@@ -10,19 +10,20 @@ from typing import Any
 
 import msgspec
 
-from chappie.guardian.alerting import Alerts
-from chappie.guardian.alerts import GuardianEnds
-from chappie.guardian.api import Api, Operator
+from chappie.guardian.alerts.alerting import Alerts
+from chappie.guardian.alerts.happenings import GuardianEnds
+from chappie.guardian.alerts.herald import Herald
 from chappie.guardian.aside import aside
 from chappie.guardian.burial import Burial
 from chappie.guardian.clock import iso_now, now_s
+from chappie.guardian.errands.vigil import fence_s
 from chappie.guardian.halting import Bounds, Halting
 from chappie.guardian.hand import Hand
-from chappie.guardian.herald import Herald
 from chappie.guardian.instance import Run, trader_is_there
 from chappie.guardian.keeper import Keeper
 from chappie.guardian.last_resort import LastResort
 from chappie.guardian.leftovers import Leftovers
+from chappie.guardian.operator.api import Api, Operator
 from chappie.guardian.outlet import Outlet
 from chappie.guardian.picture import Picture
 from chappie.guardian.plan import Ended, Plan
@@ -31,7 +32,6 @@ from chappie.guardian.restarts import History, Restart, StayDown, judge
 from chappie.guardian.run_file import RunFile
 from chappie.guardian.shown import Shown
 from chappie.guardian.venue import Venue, VenueFailedError
-from chappie.guardian.vigil import fence_s
 from chappie.guardian.ward import Hand as HaltsHand
 from chappie.live.state_dir import LastStop
 from chappie.model.faults import StopReason

@@ -13,11 +13,11 @@ from typing import Protocol
 import msgspec
 
 from chappie.guardian.aside import aside
-from chappie.guardian.asking import Asking, Event
 from chappie.guardian.clock import now_s
-from chappie.guardian.closing import Closing, Flattened
+from chappie.guardian.errands.asking import Asking, Event
+from chappie.guardian.errands.closing import Closing, Flattened
+from chappie.guardian.errands.sweep import Left, Sweep
 from chappie.guardian.process import Trader
-from chappie.guardian.sweep import Left, Sweep
 from chappie.guardian.waits import last_waits, lift_ban
 from chappie.journal.framing import JournalError
 from chappie.journal.kept import KeptLog

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from chappie.guardian.errands.sweep import Left
+from chappie.guardian.errands.vigil import LOOK_NS, Vigil
 from chappie.guardian.hand import Hand, Says
 from chappie.guardian.process import Trader
-from chappie.guardian.sweep import Left
-from chappie.guardian.vigil import LOOK_NS, Vigil
 from chappie.live import clock
 from chappie.live.state_dir import LastStop
 from chappie.model.config import Config

@@ -5,9 +5,9 @@ drives them, over the same network as everything else.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chappie.guardian.asking import Asking
-from chappie.guardian.closing import Closing, Flattened
-from chappie.guardian.sweep import Left, Sweep
+from chappie.guardian.errands.asking import Asking
+from chappie.guardian.errands.closing import Closing, Flattened
+from chappie.guardian.errands.sweep import Left, Sweep
 from chappie.model.commands import Command, Keep, SendCall, SendOrder
 from chappie.model.events import Answered, Event, Unanswered
 from chappie.model.state import State

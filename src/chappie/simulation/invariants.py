@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chappie.guardian.sweep import Left
+from chappie.guardian.errands.sweep import Left
 from chappie.model.commands import Command, Keep, SendCall, SendOrder, SetLatch
 from chappie.model.enums import OrdType, Side
 from chappie.model.events import (

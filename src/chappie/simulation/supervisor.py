@@ -8,9 +8,9 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from chappie.guardian.errands.sweep import Left
+from chappie.guardian.errands.vigil import LOOK_NS, Vigil
 from chappie.guardian.restarts import History, Restart, judge
-from chappie.guardian.sweep import Left
-from chappie.guardian.vigil import LOOK_NS, Vigil
 from chappie.model.events import HaltAsked, Started, StopAsked
 from chappie.model.faults import StopReason
 from chappie.model.records import Waits

@@ -1,0 +1,1 @@
+"""What people are told: what is worth an alert, in which words, how often, and by which channel."""

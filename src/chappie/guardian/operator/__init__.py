@@ -1,0 +1,1 @@
+"""What an operator reaches over HTTP: the API, its token and events, the page, the metrics."""
