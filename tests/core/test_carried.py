@@ -36,7 +36,10 @@ def start(kept: Sequence[Kept]) -> Recovered:
 
 def books(ledger: Ledger) -> dict[str, object]:
     """Everything in a ledger but which executions made it."""
-    return {name: value for name, value in vars(ledger).items() if not name.startswith("_")}
+    found = {name: value for name, value in vars(ledger).items() if not name.startswith("_")}
+    # For people, who need none from before the log was rolled.
+    del found["newest"]
+    return found
 
 
 def replaced(kept: Sequence[Kept], count: int) -> tuple[Kept, ...]:

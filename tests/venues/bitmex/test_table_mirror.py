@@ -284,7 +284,7 @@ def test_margin_in_another_currency_is_not_ours() -> None:
     s = session()
     rows = [MARGIN, {**MARGIN, "currency": "USDt", "walletBalance": 99}]
     reports = s.receive(partial("margin", rows))
-    assert reports[1:] == [MarginSaid(10, 9, 8)]  # type: ignore[arg-type]
+    assert reports[1:] == [MarginSaid(10, 9, 8, account=1)]  # type: ignore[arg-type]
 
 
 def test_an_instrument_update_keeps_the_terms_and_moves_the_mark() -> None:
