@@ -43,7 +43,7 @@ class Denial(Enum):
     PRICE = "the price is not within the venue's limits"
     PRICE_COLLAR = (
         "it would pay more than orders.price_collar_pct beyond the mark or the opposite touch, "
-        "or neither is known (at market both must be)"
+        "or neither is known (at market the touch must be)"
     )
     FILLS_MISSING = "the venue said filled, and the execution is not in the ledger yet"
     IN_DOUBT = "an order of unknown fate counts at its worst case"
@@ -199,13 +199,13 @@ def _within_collar(order: NewOrder, c: Circumstances) -> bool:
     """Whether an order pays no more than so much beyond both the mark and the opposite touch.
 
     The venue's own rule takes the lenient one of the two (protocol section 3): a book that was
-    swept empty would then set its own limit. An order at market pays the touch at least, so it
-    needs both.
+    swept empty would then set its own limit. An order at market pays the touch at least, so that
+    one it needs; a venue that states no mark leaves it with that alone.
     """
     sign = order.side.sign
     touch = c.best_ask if sign > 0 else c.best_bid
     price = touch if order.price is None else order.price
     known = [one for one in (c.mark, touch) if one is not None]
-    if price is None or not known or (order.price is None and c.mark is None):
+    if price is None or not known:
         return False
     return all(sign * (price - one) * _MILLION <= one * c.collar_ppm for one in known)
