@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from chappie.guardian import last_resort
 from chappie.guardian.alerts.alerting import Alerts
 from chappie.guardian.alerts.channel import open_channels
 from chappie.guardian.alerts.herald import Herald
@@ -22,6 +23,10 @@ from chappie.guardian.venue import Venue
 from chappie.guardian.ward import Hand
 from chappie.model.config import Config, SupervisorConfig
 from tests.conftest import ROOT
+
+# Its last resort ends the process that it lives in, and here that is the one that runs the tests: a
+# loaded machine must not cost them. What it does is shown with a process of its own.
+last_resort._GONE_WITHIN_S = 60.0
 
 PATIENCE_S = 15.0
 
